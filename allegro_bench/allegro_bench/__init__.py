@@ -1,0 +1,1 @@
+"""Latency, energy, carbon and quality of policy inference at the control rate."""

@@ -1,0 +1,1 @@
+"""What an Allegro Hand is: joints, limits, taxels, kinematics, simulation and messages."""

@@ -1,0 +1,1 @@
+"""Driver, tactile publisher and on-wire emulator for Wonik Allegro Hands."""

@@ -1,0 +1,1 @@
+"""Launch files and configuration that wire the Allegro AI suite together."""

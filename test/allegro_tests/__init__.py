@@ -1,0 +1,1 @@
+"""Cross-package tests of the Allegro AI suite."""
