@@ -99,7 +99,8 @@ def parameters(config: type[Any]) -> Iterator[Parameter]:
     """Yield every parameter declared by a configuration dataclass."""
     for field in dataclasses.fields(config):
         if 'doc' in field.metadata:
-            yield Parameter(name=field.name, default=field.default, **field.metadata)
+            default: Any = field.default
+            yield Parameter(name=field.name, default=default, **field.metadata)
 
 
 def from_mapping(config: type[C], values: Mapping[str, Any]) -> C:

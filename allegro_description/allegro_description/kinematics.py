@@ -29,7 +29,8 @@ def axis_rotation(axis: Vector, angle: float) -> Array:
     """Rotation by ``angle`` (rad) about a unit axis (Rodrigues), (3, 3)."""
     x, y, z = axis
     k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * (k @ k)
+    turn: Array = np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * (k @ k)
+    return turn
 
 
 def homogeneous(xyz: Vector, turn: Array) -> Array:
