@@ -1,0 +1,236 @@
+"""MuJoCo model (MJCF text) of a hand, derived from its :class:`~allegro_description.model.HandModel`.
+
+The palm is fixed at the world origin, so the world frame is the palm frame; arm motion is simulated by a gravity
+vector that changes with time. Touch: one MuJoCo ``touch`` sensor per taxel (sum of normal forces, N) over the pad's
+area: the fingertip dome for tip taxels, the palmar side of the link's shapes around the taxel frame for the others.
+A contact on the very back of a phalanx counts as well (the sensor follows the normal through the link).
+
+What no source gives and is assumed here stands in :class:`Physics`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+import numpy as np
+
+from allegro_description.errors import ConfigError, UnknownName
+from allegro_description.kinematics import rotation
+from allegro_description.model import Frame, HandModel, Joint, Link, Shape, Taxel
+from allegro_description.simulation.objects import ObjectSpec
+
+ACTUATIONS = ('torque', 'position')
+OBJECT = 'object'
+HUMAN = 'human_hand'
+
+
+@dataclass(frozen=True, slots=True)
+class Physics:
+    """Plant constants that the vendor does not publish. All ASSUMED unless a source is named.
+
+    Attributes:
+        rotor_inertia: kg·m², of a 10 mm class coreless motor; with the gear ratio it makes the vendor's gains
+            damped at about 0.7, which supports the order of magnitude.
+        gear_ratio: manual of the V5 (288.35:1; doubled on half-current joints).
+        dry_friction: N·m a joint; the only number any vendor source holds (position controller of the Plexus hand).
+        damping: N·m·s/rad a joint.
+        torsion: m, torsional friction coefficient (soft pad of about 5 mm contact radius).
+        solref, solimp: contact softness of rubber pads.
+    """
+
+    rotor_inertia: float = 1.0e-8
+    gear_ratio: float = 288.35
+    dry_friction: float = 0.01
+    damping: float = 0.005
+    torsion: float = 0.003
+    solref: tuple[float, float] = (0.012, 1.0)
+    solimp: tuple[float, float, float] = (0.9, 0.97, 0.002)
+
+    def armature(self, joint: Joint) -> float:
+        """Reflected rotor inertia of a joint, kg·m²."""
+        return self.rotor_inertia * (self.gear_ratio / joint.current_scale) ** 2
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is around the hand: an object (or none), friction of the bare hand, camera picture size for renderers."""
+
+    obj: ObjectSpec | None = None
+    friction: float = 0.8
+    physics: Physics = Physics()
+
+
+def build_mjcf(
+    model: HandModel, *, scene: Scene | None = None, actuation: str = 'torque', timestep: float = 0.003
+) -> str:
+    """Return the MJCF text of the hand and its scene.
+
+    Args:
+        model: the hand.
+        scene: object and physics; an empty scene by default.
+        actuation: ``torque``: control input is joint torque, N·m. ``position``: control input is the target angle,
+            rad, of the gains' PD law. Both are clamped to the torque limit.
+        timestep: s.
+
+    Raises:
+        UnknownName: no such actuation.
+        ConfigError: a time step outside 0.1 to 10 ms, or a taxel that does not face along x of its link.
+    """
+    if actuation not in ACTUATIONS:
+        raise UnknownName('actuation', actuation, ACTUATIONS)
+    if not 1e-4 <= timestep <= 1e-2:
+        raise ConfigError(f'timestep is {timestep} s; allowed: 0.0001 … 0.01 s')
+    scene = scene or Scene()
+    friction = scene.obj.friction if scene.obj else scene.friction
+    root = ElementTree.Element('mujoco', model=model.name)
+    _add(root, 'compiler', angle='radian', eulerseq='XYZ', autolimits='true')
+    _add(root, 'option', timestep=timestep, integrator='implicitfast', cone='elliptic', impratio=10,
+         gravity=(-9.81, 0, 0), iterations=30, ls_iterations=20, tolerance=1e-7)
+    _add(root, 'size', memory='4M')
+    default = _add(root, 'default')
+    # Friction of two geoms combines by maximum, so both sides carry the same value.
+    _add(default, 'geom', friction=(friction, scene.physics.torsion, 1e-4), condim=4, solref=scene.physics.solref,
+         solimp=scene.physics.solimp, rgba=(0.16, 0.17, 0.19, 1))
+    _visuals(root)
+    world = _add(root, 'worldbody')
+    _add(world, 'light', pos=(0.4, 0.2, 0.4), dir=(-1, -0.5, -1), diffuse=(0.8, 0.8, 0.8))
+    _add(world, 'light', pos=(0.4, -0.4, 0.0), dir=(-1, 1, 0), diffuse=(0.4, 0.4, 0.4))
+    _add(world, 'camera', name='front', pos=(0.42, 0.12, 0.02), xyaxes=(-0.25, 0.97, 0, -0.1, 0, 1), fovy=45)
+    _links(world, model, scene)
+    if scene.obj is not None:
+        _object(root, world, scene.obj)
+    _excludes(root, model)
+    _actuators(root, model, actuation)
+    sensors = _add(root, 'sensor')
+    for taxel in model.taxels:
+        _add(sensors, 'touch', name=taxel.name, site='taxel_' + taxel.name)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding='unicode')
+
+
+def _add(parent: ElementTree.Element, tag: str, **attributes: object) -> ElementTree.Element:
+    return ElementTree.SubElement(parent, tag, {k.rstrip('_'): _text(v) for k, v in attributes.items()})
+
+
+def _text(value: object) -> str:
+    if isinstance(value, (tuple, list)):
+        return ' '.join(_text(v) for v in value)
+    return repr(float(value)) if isinstance(value, (float, np.floating)) else str(value)
+
+
+def _visuals(root: ElementTree.Element) -> None:
+    asset = _add(root, 'asset')
+    _add(asset, 'texture', type='skybox', builtin='gradient', rgb1=(0.93, 0.95, 0.97), rgb2=(0.62, 0.68, 0.75),
+         width=64, height=64)
+    visual = _add(root, 'visual')
+    _add(visual, 'global', offwidth=960, offheight=720)
+    _add(visual, 'headlight', ambient=(0.35, 0.35, 0.35), diffuse=(0.4, 0.4, 0.4))
+
+
+def _links(world: ElementTree.Element, model: HandModel, scene: Scene) -> None:
+    bodies = {model.palm: _add(world, 'body', name=model.palm)}
+    by_name = {link.name: link for link in model.links}
+    _link(bodies[model.palm], model, by_name[model.palm])
+    for joint in model.joints:
+        body = _add(bodies[joint.parent], 'body', name=joint.child, pos=joint.xyz, euler=joint.rpy)
+        bodies[joint.child] = body
+        # Mechanical stops: the vendor's range. The narrower limits the suite enforces are the driver's business.
+        _add(body, 'joint', name=joint.name, axis=joint.axis, range=joint.urdf_range, damping=scene.physics.damping,
+             armature=scene.physics.armature(joint), frictionloss=scene.physics.dry_friction)
+        _link(body, model, by_name[joint.child])
+
+
+def _link(body: ElementTree.Element, model: HandModel, link: Link) -> None:
+    _add(body, 'inertial', pos=link.com, mass=link.mass, fullinertia=link.inertia)
+    for k, shape in enumerate(link.shapes):
+        _shape(body, 'geom', f'{link.name}_{k}', shape)
+    for frame in model.frames:
+        if frame.parent == link.name:
+            _add(body, 'site', name=frame.name, pos=frame.xyz, euler=frame.rpy, size=0.001, group=4)
+    pads = [(t, f) for t in model.taxels for f in model.frames if f.name == t.frame and f.parent == link.name]
+    tip = next((f for t, f in pads if t.tip), None)
+    dome = tip_shape(link, tip) if tip else None
+    flat = [s for s in link.shapes if s is not dome]
+    rows = sorted(((t, f) for t, f in pads if not t.tip), key=lambda row: row[1].xyz[2])
+    for taxel, frame in pads:
+        if taxel.tip and dome is not None:
+            grown = Shape(dome.kind, (dome.size[0] + 0.001, *dome.size[1:]), dome.xyz, dome.rpy)
+            _shape(body, 'site', 'taxel_' + taxel.name, grown, group=4, rgba=(0.9, 0.3, 0.2, 0.5))
+        else:
+            _pad(body, taxel, frame, [f.xyz[2] for _, f in rows], flat)
+
+
+def tip_shape(link: Link, tip: Frame) -> Shape:
+    """The shape of a distal link that is its fingertip: the one nearest to the tip frame."""
+    return min(link.shapes, key=lambda s: float(np.linalg.norm(np.subtract(s.xyz, tip.xyz))))
+
+
+def _pad(body: ElementTree.Element, taxel: Taxel, frame: Frame, heights: list[float], shapes: list[Shape]) -> None:
+    facing = rotation(frame.rpy) @ np.array(taxel.normal)
+    if abs(facing[0]) < 0.9:
+        raise ConfigError(f'taxel {taxel.name}: faces {facing.round(3).tolist()} of its link; only +-x is supported')
+    low, high = _bounds(shapes)
+    k = heights.index(frame.xyz[2])
+    bottom = low[2] if k == 0 else (heights[k - 1] + heights[k]) / 2
+    top = high[2] if k == len(heights) - 1 else (heights[k] + heights[k + 1]) / 2
+    middle, face = (low[0] + high[0]) / 2, (high[0] if facing[0] > 0 else low[0])
+    inner, outer = middle + 0.4 * (face - middle), face + 0.003 * np.sign(facing[0])
+    _add(body, 'site', name='taxel_' + taxel.name, type='box', group=4, rgba=(0.2, 0.6, 0.9, 0.4),
+         pos=(float(inner + outer) / 2, float(low[1] + high[1]) / 2, float(bottom + top) / 2),
+         size=(abs(float(outer - inner)) / 2, float(high[1] - low[1]) / 2, float(top - bottom) / 2))
+
+
+def _bounds(shapes: list[Shape]) -> tuple[np.ndarray, np.ndarray]:
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    for s in shapes:
+        radius = s.size[0]
+        half = {'box': np.array(s.size[:3]) / 2 if s.kind == 'box' else None,
+                'sphere': np.full(3, radius),
+                'cylinder': np.array([radius, radius, s.size[-1] / 2]),
+                'capsule': np.array([radius, radius, s.size[-1] / 2 + radius])}[s.kind]
+        half = np.abs(rotation(s.rpy)) @ half
+        low, high = np.minimum(low, np.array(s.xyz) - half), np.maximum(high, np.array(s.xyz) + half)
+    return low, high
+
+
+def _shape(parent: ElementTree.Element, tag: str, name: str, shape: Shape, **more: object) -> None:
+    size = {'box': lambda s: tuple(v / 2 for v in s), 'sphere': lambda s: s}.get(
+        shape.kind, lambda s: (s[0], s[1] / 2))(shape.size)
+    _add(parent, tag, name=name, type=shape.kind, size=size, pos=shape.xyz, euler=shape.rpy, **more)
+
+
+def _object(root: ElementTree.Element, world: ElementTree.Element, obj: ObjectSpec) -> None:
+    _add(world, 'body', name=HUMAN, mocap='true', pos=(0.25, 0, 0))
+    body = _add(world, 'body', name=OBJECT, pos=(0.25, 0, 0))
+    _add(body, 'freejoint', name=OBJECT)
+    _add(body, 'inertial', pos=obj.com, mass=obj.mass, diaginertia=obj.inertia)
+    if obj.shape == 'ellipsoid':
+        _add(body, 'geom', name=OBJECT, type='ellipsoid', size=obj.size, rgba=obj.rgba)
+    else:
+        _shape(body, 'geom', OBJECT, Shape(obj.shape, obj.size), rgba=obj.rgba)
+    equality = _add(root, 'equality')
+    _add(equality, 'weld', name=HUMAN, body1=OBJECT, body2=HUMAN, relpose=(0, 0, 0, 1, 0, 0, 0), active='false')
+
+
+def _excludes(root: ElementTree.Element, model: HandModel) -> None:
+    # Links that overlap by construction: the first two moving links of each finger with the palm and, on the thumb
+    # whose joints 13 and 14 share one point, the first three; and neighbours two steps apart through a short link.
+    contact = _add(root, 'contact')
+    for finger in model.fingers:
+        chain = [j for j in model.joints if j.finger == finger.name]
+        near = 3 if finger.name == 'thumb' else 2
+        for joint in chain[:near]:
+            _add(contact, 'exclude', body1=model.palm, body2=joint.child)
+        for first, second in zip(chain, chain[2:], strict=False):
+            _add(contact, 'exclude', body1=first.child, body2=second.child)
+
+
+def _actuators(root: ElementTree.Element, model: HandModel, actuation: str) -> None:
+    actuator = _add(root, 'actuator')
+    for joint, limit in zip(model.joints, model.torque_limit.tolist(), strict=True):
+        if actuation == 'torque':
+            _add(actuator, 'motor', name=joint.name, joint=joint.name, ctrlrange=(-limit, limit))
+        else:
+            _add(actuator, 'general', name=joint.name, joint=joint.name, forcerange=(-limit, limit),
+                 gainprm=joint.kp, biastype='affine', biasprm=(0.0, -joint.kp, -joint.kd))

@@ -1,0 +1,270 @@
+"""TactileHold: close on what is put into the hand, then keep it while the arm moves and people bump it.
+
+The script of one 6 s episode, a pure function of (seed, level, object set); it drives training and the emulator alike.
+
+====== ===========================================================================================
+0-1.0  the hand closes; the object is presented by a human's hand until 0.8 s, let go over 0.2 s
+1.0-1.6 the palm tilts from palm-up to a random direction of gravity
+1.6-6.0 disturbances by level: a 0.2 s push every 0.6 s of 0, 0.5, 1, 2 or 4 times the object's weight, in a random
+       direction at a random surface point; arm acceleration noise; in a quarter of the episodes half the
+       object's mass is added
+====== ===========================================================================================
+
+Held: at 6 s the centre of mass moved at most 30 mm and the body turned at most 60 degrees relative to the palm since
+1.6 s. Success: held, and the 99th percentile of the tip force within the grip class's limit, and the mean flexion
+torque within 0.30 N·m. With the 240 mA clamp the last bound cannot bind (the mean over the flexion joints is at most
+0.21 N·m), so always read success together with the mean torque that is printed beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from allegro_description.errors import ConfigError, UnknownName
+from allegro_description.kinematics import axis_rotation
+from allegro_description.model import HandModel
+from allegro_description.simulation.objects import ObjectSpec, object_rng, sample_object
+from allegro_description.simulation.plant import GRAVITY, PALM_UP, Plant
+from allegro_description.state import Array
+
+DURATION_S = 6.0
+RELEASE_S = (0.8, 1.0)              # the human lets go
+TILT_S = (1.0, 1.6)
+DISTURB_S = 1.6
+PULSE_FIRST_S, PULSE_EVERY_S, PULSE_LENGTH_S = 1.8, 0.6, 0.2
+PULSES = 7
+LEVELS = {'L0': 0.0, 'L1': 0.5, 'L2': 1.0, 'L3': 2.0, 'L4': 4.0}    # push, in object weights
+ARM_NOISE = {'L0': 0.0, 'L1': 0.5, 'L2': 1.0, 'L3': 2.0, 'L4': 3.0}  # rms arm acceleration, m/s² (OURS)
+PAYLOAD_CHANCE, PAYLOAD_FACTOR = 0.25, 0.5
+GRIP_FORCE_N = {'fragile': 4.0, 'normal': 10.0, 'robust': 20.0}
+MAX_SLIP_M, MAX_TURN_RAD, MAX_TORQUE_NM = 0.030, math.radians(60.0), 0.30
+# Where objects are presented: centre of a 20 x 40 x 30 mm box (x is set by the object's height over the palm).
+CRADLE = (0.050, 0.005, 0.012)
+CRADLE_HALF_YZ = (0.020, 0.015)
+PALM_FACE_X, CLEARANCE = 0.010, (0.004, 0.024)
+DROP_DISTANCE = 0.13                # m from the cradle: farther than any fingertip encloses
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeResult:
+    """What came out of an episode.
+
+    Attributes:
+        held: slip and turn within bounds at the end. success: held within the force and torque budget.
+        acquired: still in the hand when the disturbances begin.
+        dropped_at_s: when the object left the hand, s, or None.
+        slip_mm, turn_deg: motion relative to the palm since 1.6 s (NaN if it never got there).
+        mean_torque_nm: mean |torque| over flexion joints since 1.6 s (since 1.0 s if it ended earlier).
+        p99_tip_force_n: 99th percentile over time of the largest tip force, same window.
+        finished_s: time of the end, s.
+    """
+
+    held: bool
+    success: bool
+    acquired: bool
+    dropped_at_s: float | None
+    slip_mm: float
+    turn_deg: float
+    mean_torque_nm: float
+    p99_tip_force_n: float
+    finished_s: float
+
+
+class Episode:
+    """The script: object, start, and gravity, push, payload and human's hand as functions of time.
+
+    Attributes:
+        obj: the object. start: joint angles at t = 0, rad. object_pose: where the human presents it.
+        grip_class: the user's command, ``fragile``, ``normal`` or ``robust``.
+        pulses: (start s, force N in the palm frame (3,), point m in the object frame (3,)).
+        payload: (time s, added mass kg), or None.
+    """
+
+    def __init__(
+        self,
+        hand: HandModel,
+        seed: int,
+        level: str = 'L1',
+        object_set: str = 'train',
+        *,
+        tilt_max: float = math.pi,
+        obj: ObjectSpec | None = None,
+    ) -> None:
+        """Draw the episode.
+
+        Args:
+            hand: the hand; its ``pregrasp`` pose is the start.
+            seed: 0 or more. Object, pose and directions do not depend on the level.
+            level: ``L0`` … ``L4``.
+            object_set: ``train`` or ``H1``.
+            tilt_max: largest angle between palm-up and the final gravity, rad (curriculum).
+            obj: use this object instead of a drawn one.
+
+        Raises:
+            UnknownName: no such level or object set.
+            ConfigError: a negative seed.
+        """
+        if level not in LEVELS:
+            raise UnknownName('level', level, LEVELS)
+        if not 0.0 <= tilt_max <= math.pi:
+            raise ConfigError(f'tilt_max is {tilt_max}; allowed: 0 … pi rad')
+        self.seed, self.level, self.object_set = seed, level, object_set
+        self.obj = obj or sample_object(object_rng(seed, object_set, 0), object_set)
+        self.start = hand.pose('pregrasp')
+        rng = object_rng(seed, object_set, 1)
+        self.object_pose = _present(self.obj, rng)
+        self.grip_class = str(rng.choice(list(GRIP_FORCE_N)))
+        rng = object_rng(seed, object_set, 2)
+        angle = math.acos(1.0 - rng.uniform() * (1.0 - math.cos(tilt_max)))
+        side = rng.uniform(0.0, 2 * math.pi)
+        self._tilt_axis, self._tilt_angle = np.array([0.0, math.cos(side), math.sin(side)]), angle
+        weight = self.obj.mass * GRAVITY
+        self.pulses = [
+            (PULSE_FIRST_S + PULSE_EVERY_S * k, LEVELS[level] * weight * _direction(rng), self.obj.surface_point(rng))
+            for k in range(PULSES)
+        ]
+        # Arm noise: four sinusoids an axis; amplitudes make the rms of the vector the level's value.
+        self._noise_rate = 2 * math.pi * rng.uniform(0.5, 3.0, (4, 3))
+        self._noise_phase = rng.uniform(0.0, 2 * math.pi, (4, 3))
+        self._noise_amplitude = ARM_NOISE[level] * math.sqrt(2.0 / 12.0)
+        chance, when = rng.uniform(), rng.uniform(2.0, 5.0)
+        self.payload: tuple[float, float] | None = None
+        if chance < PAYLOAD_CHANCE and level != 'L0':
+            self.payload = (float(when), PAYLOAD_FACTOR * self.obj.mass)
+
+    def gravity(self, t: float) -> Array:
+        """Gravity in the palm frame at ``t`` (s), arm acceleration included, m/s², (3,)."""
+        share = min(max((t - TILT_S[0]) / (TILT_S[1] - TILT_S[0]), 0.0), 1.0)
+        smooth = share * share * (3.0 - 2.0 * share)
+        x, y, z = self._tilt_axis.tolist()
+        vector = axis_rotation((x, y, z), self._tilt_angle * smooth) @ np.array(PALM_UP)
+        if self._noise_amplitude > 0.0 and t > DISTURB_S:
+            fade = min((t - DISTURB_S) / 0.2, 1.0)
+            wave = np.sin(self._noise_rate * (t - DISTURB_S) + self._noise_phase).sum(axis=0)
+            vector = vector - fade * self._noise_amplitude * wave
+        return np.asarray(vector)
+
+    def push(self, t: float) -> tuple[Array, Array]:
+        """Disturbance at ``t``: force (N, palm frame) and point (m, object frame); zero force between pulses."""
+        for start, force, point in self.pulses:
+            if start <= t < start + PULSE_LENGTH_S:
+                return force, point
+        return np.zeros(3), np.zeros(3)
+
+    def hold(self, t: float) -> float:
+        """Strength of the human's hand at ``t``: 1 holds, 0 has let go."""
+        return min(max((RELEASE_S[1] - t) / (RELEASE_S[1] - RELEASE_S[0]), 0.0), 1.0)
+
+    def reset(self, plant: Plant) -> None:
+        """Put hand and object at their start; the human lifts the object until it does not touch the hand."""
+        xyz, quat = self.object_pose
+        for lift in range(31):
+            plant.reset(self.start, (xyz + np.array([0.002 * lift, 0.0, 0.0]), quat))
+            if plant.object_penetration < 0.0005:
+                break
+        self.apply(0.0, plant)
+
+    def apply(self, t: float, plant: Plant) -> None:
+        """Set gravity, push, payload and the human's hand for the step that begins at ``t`` (s)."""
+        plant.set_gravity(self.gravity(t))
+        plant.push(*self.push(t))
+        plant.set_payload(self.payload[1] if self.payload is not None and t >= self.payload[0] else 0.0)
+        plant.hold_object(self.hold(t))
+
+
+class Score:
+    """Judges an episode from what the plant does; call :meth:`update` at a fixed period of at most 20 ms."""
+
+    def __init__(self, hand: HandModel, episode: Episode) -> None:
+        """Start a score sheet."""
+        self._flexion, self._episode = hand.flexion, episode
+        self._reference: tuple[Array, Array] | None = None
+        self._torque: list[float] = []
+        self._tip: list[float] = []
+        self._slip, self._turn = math.nan, math.nan
+        self._dropped_at: float | None = None
+        self.result: EpisodeResult | None = None
+
+    def update(self, t: float, plant: Plant) -> EpisodeResult | None:
+        """Take the state at ``t`` (s since the start); returns the result once the episode is over."""
+        if self.result is not None:
+            return self.result
+        pose = plant.object_pose
+        if pose is None:
+            raise ConfigError('a score needs a plant with an object')
+        xyz, quat = _centre_of_mass(pose, self._episode.obj), pose[1]
+        if t >= RELEASE_S[1]:
+            self._torque.append(float(np.mean(np.abs(plant.torque[self._flexion]))))
+            self._tip.append(float(plant.tip_forces.max(initial=0.0)))
+        if t >= DISTURB_S - 1e-9 and self._reference is None:
+            self._reference = (xyz, quat)
+            self._torque, self._tip = self._torque[-1:], self._tip[-1:]
+        if self._reference is not None:
+            self._slip = float(np.linalg.norm(xyz - self._reference[0]))
+            self._turn = 2.0 * math.acos(min(1.0, abs(float(self._reference[1] @ quat))))
+        if t >= RELEASE_S[0] and float(np.linalg.norm(xyz - np.array(CRADLE))) > DROP_DISTANCE:
+            self._dropped_at = t
+        if self._dropped_at is not None or t >= DURATION_S - 1e-9:
+            self.result = self._finish(t)
+        return self.result
+
+    def _finish(self, t: float) -> EpisodeResult:
+        kept = self._dropped_at is None
+        held = kept and self._slip <= MAX_SLIP_M and self._turn <= MAX_TURN_RAD
+        torque = float(np.mean(self._torque)) if self._torque else 0.0
+        tip = float(np.percentile(self._tip, 99)) if self._tip else 0.0
+        success = held and tip <= GRIP_FORCE_N[self._episode.grip_class] and torque <= MAX_TORQUE_NM
+        return EpisodeResult(
+            held=held, success=success, acquired=self._reference is not None, dropped_at_s=self._dropped_at,
+            slip_mm=1e3 * self._slip, turn_deg=math.degrees(self._turn), mean_torque_nm=torque,
+            p99_tip_force_n=tip, finished_s=t,
+        )
+
+
+def _present(obj: ObjectSpec, rng: np.random.Generator) -> tuple[Array, Array]:
+    """A pose over the palm: long objects across the fingers, the others any way round."""
+    if obj.shape in ('capsule', 'cylinder'):
+        spin, yaw = rng.uniform(-math.pi, math.pi), rng.uniform(-0.35, 0.35)
+        turn = (axis_rotation((1.0, 0.0, 0.0), yaw - math.pi / 2) @ axis_rotation((0.0, 0.0, 1.0), spin))
+        quat = _quaternion(turn)
+    else:
+        quat = rng.normal(size=4)
+        quat /= np.linalg.norm(quat)
+        turn = _matrix(quat)
+    y, z = rng.uniform(-1.0, 1.0, 2) * CRADLE_HALF_YZ
+    x = PALM_FACE_X + obj.support(turn) + rng.uniform(*CLEARANCE)
+    return np.array([x, CRADLE[1] + y, CRADLE[2] + z]), quat
+
+
+def _centre_of_mass(pose: tuple[Array, Array], obj: ObjectSpec) -> Array:
+    return np.asarray(pose[0] + _matrix(pose[1]) @ np.array(obj.com))
+
+
+def _direction(rng: np.random.Generator) -> Array:
+    vector = rng.normal(size=3)
+    return np.asarray(vector / np.linalg.norm(vector))
+
+
+def _matrix(quat: Array) -> Array:
+    w, x, y, z = quat.tolist()
+    return np.array([
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ])
+
+
+def _quaternion(turn: Array) -> Array:
+    """Quaternion (w, x, y, z) of a rotation matrix, from the eigenvector of its largest eigenvalue."""
+    m = turn
+    k = np.array([
+        [m[0, 0] + m[1, 1] + m[2, 2], m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]],
+        [m[2, 1] - m[1, 2], m[0, 0] - m[1, 1] - m[2, 2], m[0, 1] + m[1, 0], m[0, 2] + m[2, 0]],
+        [m[0, 2] - m[2, 0], m[0, 1] + m[1, 0], m[1, 1] - m[0, 0] - m[2, 2], m[1, 2] + m[2, 1]],
+        [m[1, 0] - m[0, 1], m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], m[2, 2] - m[0, 0] - m[1, 1]],
+    ])
+    vector = np.linalg.eigh(k)[1][:, -1]
+    return np.asarray(vector if vector[0] >= 0 else -vector)
