@@ -1,0 +1,1 @@
+"""Closed-loop evaluation with intervals: the only place where success is claimed."""
