@@ -98,7 +98,8 @@ def compare(document: dict[str, Any], a: str, b: str, what: str = 'success') -> 
 def markdown(document: dict[str, Any]) -> str:
     """The table of a document."""
     lines = [
-        '| policy | n | success, % [95 %] | held, % [95 %] | acquired, % | mean torque, N·m | p99 tip force, N (median) |',
+        '| policy | n | success, % [95 %] | held, % [95 %] | acquired, % | mean torque, N·m '
+        '| p99 tip force, N (median) |',
         '|---|---|---|---|---|---|---|',
     ]
     for row in document['rows']:

@@ -16,7 +16,9 @@ def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
         return 0.0, 1.0
     p = successes / n
     centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n))
+    low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+    # At 0 and n successes the exact bounds are 0 and 1; rounding must not move them to the wrong side of the rate.
+    return (0.0 if successes == 0 else max(0.0, low)), (1.0 if successes == n else min(1.0, high))
 
 
 def paired_difference(

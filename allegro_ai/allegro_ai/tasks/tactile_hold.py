@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from allegro_description.model import HandModel
@@ -37,7 +37,7 @@ STEPS = round(DURATION_S / CONTROL_S)
 class Acting(Protocol):
     """What the task needs of a policy."""
 
-    def act(self, observation: Mapping[str, NDArray[np.float32]]) -> NDArray[np.floating]:
+    def act(self, observation: Mapping[str, NDArray[np.float32]], /) -> NDArray[Any]:
         """Actions for a batch of observations, (batch, n_joints)."""
 
 

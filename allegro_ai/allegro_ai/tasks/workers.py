@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from allegro_description.model import load_hand
 from numpy.typing import NDArray
 
 from allegro_ai.linear_policy import LinearPolicy
-from allegro_ai.observation import Observation
 from allegro_ai.tasks.tactile_hold import Acting, Outcome, TactileHold, episodes
 
 
@@ -50,7 +50,7 @@ class Squeeze:
         """Set the share, 0 (freeze) … 1 (as hard as the current clamp allows)."""
         self._action = np.where(flexion, share, 0.0)
 
-    def act(self, observation: Observation) -> NDArray[np.floating]:
+    def act(self, observation: Mapping[str, NDArray[np.float32]], /) -> NDArray[Any]:
         """The same action always."""
         return np.tile(self._action, (len(observation['joint_position']), 1))
 
@@ -62,7 +62,7 @@ class Blind:
         """Wrap a policy."""
         self._policy = policy
 
-    def act(self, observation: Observation) -> NDArray[np.floating]:
+    def act(self, observation: Mapping[str, NDArray[np.float32]], /) -> NDArray[Any]:
         """Act without touch."""
         return self._policy.act({k: np.zeros_like(v) if k.startswith('tactile') else v for k, v in observation.items()})
 

@@ -82,7 +82,7 @@ def initial_parameters(hand: HandModel, squeeze: float) -> NDArray[np.float64]:
     """Weights of an open-loop squeeze: only the bias of flexion joints."""
     layout = LinearLayout(hand)
     weights = np.zeros(layout.size)
-    finger, thumb = layout.split(weights)
+    finger, _ = layout.split(weights)
     rows = [True] * finger.shape[0] + [bool(hand.flexion[j]) for j in layout.thumb_joints]
     for row, flexes in enumerate(rows):
         weights[row * len(FEATURES)] = np.arctanh(squeeze) if flexes else 0.0
