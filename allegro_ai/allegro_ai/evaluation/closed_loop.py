@@ -37,14 +37,15 @@ def open_loop() -> list[Contestant]:
 
 def evaluate(
     hand: HandModel, contestants: Sequence[Contestant], workers: Workers, *, level: str, n: int,
-    object_set: str = 'H1', progress: Callable[[int, int], None] = lambda done, total: None,
+    object_set: str = 'H1', first_seed: int = TEST_SEEDS_FROM,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Run every contestant on the same ``n`` episodes.
 
     Returns:
         A JSON document: the protocol and one row per contestant.
     """
-    seeds = range(TEST_SEEDS_FROM, TEST_SEEDS_FROM + n)
+    seeds = range(first_seed, first_seed + n)
     pieces: list[tuple[int, Work]] = []
     for k, c in enumerate(contestants):
         base = Work(hand.model, hand.side, (), (), object_set, c.parameters, c.squeeze, c.blind)
@@ -63,7 +64,7 @@ def evaluate(
         rows.append(_row(contestant.name, mine))
     return {
         'task': 'TactileHold-v1', 'simulated': True, 'hand': hand.name, 'hand_sha256': hand.sha256, 'level': level,
-        'object_set': object_set, 'n': n, 'first_seed': TEST_SEEDS_FROM, 'control_rate_hz': 50,
+        'object_set': object_set, 'n': n, 'first_seed': first_seed, 'control_rate_hz': 50,
         'interval': 'Wilson 95 %', 'rows': rows,
     }
 

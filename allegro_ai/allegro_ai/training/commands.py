@@ -1,0 +1,109 @@
+"""`allegro-ai train`, `evaluate` and `publish`: sub-commands with progress lines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from allegro_description.config import from_mapping, parameters
+from allegro_description.errors import ConfigError
+from allegro_description.model import load_hand
+
+from allegro_ai.evaluation.closed_loop import Contestant, evaluate, markdown, open_loop
+from allegro_ai.tasks.workers import Workers
+from allegro_ai.training.publish import arm, publish, same_but_seed
+from allegro_ai.training.random_search import SearchConfig, load_result, search
+
+
+def add_commands(commands: Any) -> None:
+    """Register the sub-commands on an ``add_subparsers`` object; each sets ``run`` to a function of the arguments."""
+    train = commands.add_parser(
+        'train', help='train the linear TactileHold policy by random search (CPU, minutes)',
+        description='Train the finger-shared linear policy for TactileHold in simulation. One command is one run; '
+                    'train several seeds with and without touch before publishing.')
+    train.add_argument('--output', type=Path, default=Path('runs/training'), help='folder for the result')
+    train.add_argument('--no-touch', action='store_true', help='the arm that may not use touch')
+    for p in parameters(SearchConfig):
+        if p.name != 'touch':
+            train.add_argument(f'--{p.name.replace("_", "-")}', type=type(p.default), default=p.default,
+                               help=f'{p.doc}, {p.allowed()} {p.unit} (default {p.default})')
+    _shared(train)
+    train.set_defaults(run=_train)
+    trial = commands.add_parser(
+        'evaluate', help='closed-loop TactileHold: open-loop baselines beside training results, with intervals')
+    trial.add_argument('results', nargs='*', type=Path, help='files written by allegro-ai train')
+    trial.add_argument('--level', default='L2', help='disturbance level L0 … L4 (default L2)')
+    trial.add_argument('--episodes', type=int, default=300, help='episodes per row (default 300)')
+    trial.add_argument('--object-set', default='H1', help='H1 (never trained on) or train')
+    trial.add_argument('--json', type=Path, help='write every episode to this file')
+    _shared(trial)
+    trial.set_defaults(run=_evaluate)
+    ship = commands.add_parser(
+        'publish', help='evaluate all runs of both arms and write the bundle of the median run with touch')
+    ship.add_argument('results', nargs='+', type=Path, help='files written by allegro-ai train, both arms')
+    ship.add_argument('--bundle', type=Path, required=True, help='folder of the bundle')
+    ship.add_argument('--episodes', type=int, default=300, help='test episodes per row and level, at least 300')
+    ship.add_argument('--version', default='0.1.0', help='semantic version of the bundle')
+    ship.add_argument('--replace', action='store_true', help='overwrite an existing folder')
+    _shared(ship)
+    ship.set_defaults(run=_publish)
+
+
+def _shared(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--model', default='v5_sense', help='hand model')
+    parser.add_argument('--side', default='right', help='hand side')
+    parser.add_argument('--workers', type=int, default=0, help='processes (0: one per CPU)')
+
+
+def _line(text: str, *, last: bool = False) -> None:
+    if sys.stderr.isatty():
+        print(f'\r\x1b[K{text}', end='\n' if last else '', file=sys.stderr, flush=True)
+    elif last:
+        print(text, file=sys.stderr, flush=True)
+
+
+def _train(args: argparse.Namespace) -> int:
+    hand = load_hand(args.model, args.side)
+    values = {p.name: getattr(args, p.name) for p in parameters(SearchConfig) if p.name != 'touch'}
+    config = from_mapping(SearchConfig, {**values, 'touch': not args.no_touch})
+
+    def progress(update: int, reward: float, elapsed: float) -> None:
+        done = update == config.iterations or update % 10 == 0
+        _line(f'update {update}/{config.iterations}  mean return {reward:.1f}  {elapsed:.0f} s', last=done)
+
+    with Workers(args.workers) as workers:
+        result = search(hand, config, workers, progress)
+    path = result.save(args.output, hand)
+    print(f'{result.episodes} episodes in {result.wall_s:.0f} s; written to {path}')
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    hand = load_hand(args.model, args.side)
+    runs = [load_result(path) for path in args.results]
+    with Workers(args.workers) as workers:
+        document = evaluate(
+            hand, [*open_loop(), *[Contestant(arm(r), r.parameters) for r in runs]], workers, level=args.level,
+            n=args.episodes, object_set=args.object_set,
+            progress=lambda done, total: _line(f'{done}/{total} episodes', last=done == total))
+    if args.json:
+        args.json.write_text(json.dumps(document, indent=1) + '\n')
+    print(f'TactileHold, simulated, level {args.level}, objects {args.object_set}\n\n{markdown(document)}')
+    return 0
+
+
+def _publish(args: argparse.Namespace) -> int:
+    if args.episodes < 300:
+        raise ConfigError(f'--episodes is {args.episodes}; a published row needs at least 300')
+    hand = load_hand(args.model, args.side)
+    runs = [load_result(path) for path in sorted(args.results)]
+    same_but_seed(runs)
+    with Workers(args.workers) as workers:
+        bundle = publish(args.bundle, hand, runs, workers, n=args.episodes, version=args.version,
+                         replace_existing=args.replace,
+                         progress=lambda what, done, total: _line(f'{what}: {done}/{total}', last=done == total))
+    print(f'{bundle.name} written to {args.bundle}; read {args.bundle / "MODEL_CARD.md"}')
+    return 0

@@ -1,0 +1,212 @@
+"""From training runs to a shipped bundle: evaluate every seed of both arms, take the median seed, write the bundle.
+
+The median is taken by return on validation episodes of the training objects, never by the test rows that the card
+prints; all seeds are printed.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+from allegro_description.errors import ConfigError
+from allegro_description.model import HandModel
+
+from allegro_ai import golden, ood
+from allegro_ai.bundle import Bundle
+from allegro_ai.evaluation.closed_loop import Contestant, compare, evaluate, open_loop
+from allegro_ai.export import linear_contract, write_bundle
+from allegro_ai.grasp import GraspSpec
+from allegro_ai.linear_graph import build_linear_onnx
+from allegro_ai.linear_policy import INPUTS, LinearPolicy
+from allegro_ai.observation import ObservationSpec
+from allegro_ai.tasks.tactile_hold import STEPS, TactileHold, episodes
+from allegro_ai.tasks.workers import Workers
+from allegro_ai.training.random_search import SEEDS_PER_RUN, TRAIN_LEVELS, SearchResult
+
+VALIDATION_FROM, VALIDATION_EPISODES = 999 * SEEDS_PER_RUN + 500_000, 100
+STATISTICS_EPISODES = 48
+GOLDEN_SEQUENCES, GOLDEN_STEPS = 64, 4
+HEADLINE_LEVEL = 'L2'
+Progress = Callable[[str, int, int], None]
+
+
+def arm(result: SearchResult) -> str:
+    """Name of a run in tables."""
+    return f'linear, {"with" if result.config.touch else "without"} touch, seed {result.config.seed}'
+
+
+def validate(hand: HandModel, results: Sequence[SearchResult], workers: Workers, progress: Progress) -> list[float]:
+    """Mean return of each run on the same validation episodes (training objects, seeds never trained on), at L2."""
+    rows = []
+    for k, result in enumerate(results):
+        document = evaluate(hand, [Contestant(arm(result), result.parameters)], workers, level=HEADLINE_LEVEL,
+                            n=VALIDATION_EPISODES, object_set='train', first_seed=VALIDATION_FROM)
+        rows.append(float(document['rows'][0]['mean_reward']))
+        progress('validation', k + 1, len(results))
+    return rows
+
+
+def median_run(results: Sequence[SearchResult], returns: Sequence[float], touch: bool) -> SearchResult:
+    """The run of one arm whose validation return is the (lower) median.
+
+    Raises:
+        ConfigError: the arm has no runs.
+    """
+    mine = sorted((value, k) for k, (r, value) in enumerate(zip(results, returns, strict=True))
+                  if r.config.touch == touch)
+    if not mine:
+        raise ConfigError(f'no run {"with" if touch else "without"} touch; both arms are needed: allegro-ai train')
+    return results[mine[(len(mine) - 1) // 2][1]]
+
+
+def publish(
+    folder: Path, hand: HandModel, results: Sequence[SearchResult], workers: Workers, *, n: int,
+    levels: Sequence[str] = ('L2', 'L3', 'L4'), version: str = '0.1.0', replace_existing: bool = False,
+    progress: Progress = lambda what, done, total: None,
+) -> Bundle:
+    """Evaluate all runs beside the open-loop baselines and write the bundle of the median run with touch.
+
+    Args:
+        folder: the bundle's folder; its name is the bundle's name.
+        hand: the hand.
+        results: runs of both arms, equal configurations but for the seed.
+        workers: processes that run the episodes.
+        n: test episodes per row and level (objects never trained on).
+        levels: disturbance levels of the tables; the headline is L2.
+        version: of the bundle.
+        replace_existing: overwrite the folder.
+        progress: called with a word, pieces done and pieces in all.
+    """
+    returns = validate(hand, results, workers, progress)
+    shipped, blind = median_run(results, returns, True), median_run(results, returns, False)
+    contestants = [
+        *open_loop(),
+        *[Contestant(arm(r), r.parameters) for r in results],
+        Contestant(f'{arm(shipped)}, touch cut at test time', shipped.parameters, blind=True),
+    ]
+    documents = {}
+    for level in levels:
+        documents[level] = evaluate(hand, contestants, workers, level=level, n=n, progress=partial(progress, level))
+    policy = LinearPolicy(hand, shipped.parameters)
+    headline = _headline(documents[HEADLINE_LEVEL], arm(shipped), arm(blind))
+    provenance = {
+        'simulator': f'mujoco {mujoco.__version__}', 'env': 'TactileHold-v1', 'commit': _commit(),
+        'steps': shipped.episodes * STEPS, 'seed': shipped.config.seed, 'wall_s': round(shipped.wall_s, 1),
+        'cpu': f'{platform.machine()}, {workers.count} processes', 'randomisation': 'train.yaml',
+        'touch_used': True,
+    }
+    seen = _observations(hand, policy)
+    spec = ObservationSpec()
+    return write_bundle(
+        folder, hand, linear_contract(hand, name=folder.name, version=version, provenance=provenance,
+                                      headline=headline, observation=spec, grasp=GraspSpec()),
+        build_linear_onnx(hand, shipped.parameters),
+        golden_arrays=golden.record(policy, golden.random_observations(hand, spec, GOLDEN_SEQUENCES, GOLDEN_STEPS),
+                                    INPUTS),
+        ood_arrays=ood.fit(seen),
+        evaluation=_evaluation(documents, results, returns, shipped, blind),
+        train={'config': asdict(shipped.config), 'curve': shipped.curve, 'episodes': shipped.episodes,
+               'levels': list(TRAIN_LEVELS), 'object_set': 'train',
+               'randomisation': 'allegro_ai.tasks.randomisation and allegro_description.simulation.tactile'},
+        replace=replace_existing,
+    )
+
+
+def _observations(hand: HandModel, policy: LinearPolicy) -> dict[str, np.ndarray[Any, Any]]:
+    """What the policy sees in training episodes, samples of RUN only."""
+    record: list[Any] = []
+    seeds = range(VALIDATION_FROM, VALIDATION_FROM + STATISTICS_EPISODES)
+    levels = [TRAIN_LEVELS[s % len(TRAIN_LEVELS)] for s in seeds]
+    TactileHold(hand, episodes(hand, seeds, levels, 'train')).run(policy, record=record)
+    # every 10th step: neighbours are nearly the same observation
+    return {name: np.concatenate([o[name] for o in record[::10]]) for name in record[0]}
+
+
+def _rate(document: dict[str, Any], name: str) -> dict[str, Any]:
+    row = next(r for r in document['rows'] if r['name'] == name)
+    return {'name': name, 'success': row['success']['rate'], 'ci95': list(row['success']['ci95'])}
+
+
+def _headline(document: dict[str, Any], shipped: str, blind: str) -> dict[str, Any]:
+    baselines = [_rate(document, c.name) for c in open_loop()]
+    best = max(baselines, key=lambda r: r['success'])
+    mine, without = _rate(document, shipped), _rate(document, blind)
+    return {
+        'set': document['object_set'], 'level': document['level'], 'episodes': document['n'],
+        'success': mine['success'], 'ci95': mine['ci95'], 'best_baseline': best,
+        'no_touch': {'success': without['success'], 'ci95': without['ci95']},
+    }
+
+
+def _evaluation(
+    documents: dict[str, dict[str, Any]], results: Sequence[SearchResult], returns: Sequence[float],
+    shipped: SearchResult, blind: SearchResult,
+) -> dict[str, Any]:
+    sheet: dict[str, Any] = {
+        'task': 'TactileHold-v1', 'simulated': 'yes: MuJoCo, no hardware involved',
+        'object_set': 'H1: new draws of the training families',
+        'episodes_per_row': documents[HEADLINE_LEVEL]['n'], 'intervals': 'Wilson 95 %; same episodes in all rows',
+        'touch': _verdict(documents, shipped, blind),
+    }
+    for level, document in documents.items():
+        sheet[f'level_{level}'] = [{
+            'policy': r['name'], 'success %': 100 * r['success']['rate'],
+            '95 % interval': [100 * v for v in r['success']['ci95']], 'held %': 100 * r['held']['rate'],
+            'held 95 %': [100 * v for v in r['held']['ci95']], 'mean torque N·m': r['mean_torque_nm'],
+            'p99 tip force N, median': r['p99_tip_force_n_median'], 'unstable': r['unstable'],
+        } for r in document['rows']]
+    sheet['paired_differences'] = [
+        {'level': level, 'a': c['a'], 'b': c['b'], 'success a - b, points': 100 * c['difference'],
+         '95 % interval': [100 * v for v in c['ci95']], 'only a': c['only_a'], 'only b': c['only_b']}
+        for level, document in documents.items() for c in _pairs(document, arm(shipped), arm(blind))
+    ]
+    sheet['training_runs'] = [
+        {'run': arm(r), 'validation return': value, 'episodes': r.episodes, 'wall s': r.wall_s,
+         'shipped': 'yes' if r is shipped else ''} for r, value in zip(results, returns, strict=True)
+    ]
+    return sheet
+
+
+def _pairs(document: dict[str, Any], shipped: str, blind: str) -> list[dict[str, Any]]:
+    best = max((_rate(document, c.name) for c in open_loop()), key=lambda r: float(r['success']))['name']
+    return [compare(document, shipped, other) for other in (best, blind, f'{shipped}, touch cut at test time')]
+
+
+def _verdict(documents: dict[str, dict[str, Any]], shipped: SearchResult, blind: SearchResult) -> str:
+    """One sentence from the paired intervals; nothing is claimed that an interval does not show."""
+    words = []
+    for level, document in documents.items():
+        c = compare(document, arm(shipped), arm(blind))
+        low, high = (100 * v for v in c['ci95'])
+        seen = 'better' if low > 0 else 'worse' if high < 0 else 'not shown to differ'
+        words.append(f'{level}: {seen} ({100 * c["difference"]:+.1f} points, {low:+.1f} to {high:+.1f})')
+    return ('Median run with touch against median run retrained without touch, success on the same episodes: '
+            + '; '.join(words) + '. One pair of runs: the spread between training seeds is in the tables.')
+
+
+def _commit() -> str:
+    try:
+        found = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True, check=True,
+                               cwd=Path(__file__).parent, timeout=10)
+        return found.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return 'unknown'
+
+
+def same_but_seed(results: Sequence[SearchResult]) -> None:
+    """Refuse to mix runs of different settings.
+
+    Raises:
+        ConfigError: configurations differ in more than seed, arm and time limit.
+    """
+    kinds = {replace(r.config, seed=0, touch=True, time_limit_s=1.0) for r in results}
+    if len(kinds) != 1:
+        raise ConfigError('the training results differ in more than seed and touch; publish runs of one configuration')
