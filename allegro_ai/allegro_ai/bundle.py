@@ -1,0 +1,183 @@
+"""Policy bundles: one folder with everything that a policy presumes, checked before it may move a finger.
+
+Layout (``policies/policy.schema.json`` describes ``policy.yaml`` field by field)::
+
+    policy.yaml      the contract          golden.npz   inputs with expected outputs, replayed at every load
+    policy.onnx      the graph             ood.npz      statistics of the training observations
+    train.yaml       how it was trained    eval/*.json  what was measured
+    MODEL_CARD.md  LICENSE  SHA256SUMS
+
+Loading refuses with one sentence: missing, unknown or wrong fields, altered files, another hand, other gains, graphs
+with anything but plain operators and finite weights, and outputs that differ from the golden vectors. No pickles.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from allegro_description.config import from_mapping
+from allegro_description.errors import MissingDependency, UnknownName
+from allegro_description.model import HandModel
+from allegro_description.share import share_dir
+
+from allegro_ai import golden, integrity
+from allegro_ai.action import ActionMapper
+from allegro_ai.backends import BACKENDS
+from allegro_ai.contract import Contract, check_graph, check_hand, check_itself
+from allegro_ai.grasp import GraspController, GraspSpec
+from allegro_ai.observation import ObservationBuilder, ObservationSpec, terms
+from allegro_ai.ood import OodModel
+from allegro_ai.policy import GraphPolicy, Recurrence
+from allegro_ai.schema import contract_schema, validate
+
+if TYPE_CHECKING:
+    from allegro_ai.graph import GraphReport
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A bundle that passed every static check for one hand. Build it with :func:`load_bundle`.
+
+    Attributes:
+        path: its folder.
+        contract: the parsed ``policy.yaml``.
+        model: the hand it was checked against.
+        graph: bytes of ``policy.onnx``.
+        report: what was found in the graph.
+    """
+
+    path: Path
+    contract: Contract
+    model: HandModel
+    graph: bytes
+    report: GraphReport
+
+    @property
+    def name(self) -> str:
+        """Name and version, e.g. ``tactile_hold_linear-0.1.0``."""
+        return f'{self.contract["bundle"]["name"]}-{self.contract["bundle"]["version"]}'
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Observation terms that the graph takes, in order."""
+        return tuple(entry['name'] for entry in self.contract['inputs'])
+
+    @property
+    def period_s(self) -> float:
+        """Control period, s."""
+        return 1.0 / float(self.contract['runtime']['rate_hz'])
+
+    @property
+    def touch_required(self) -> bool:
+        """Whether it may not run without touch."""
+        return any(e['required'] for e in self.contract['inputs'] if e['name'].startswith('tactile'))
+
+    @cached_property
+    def observation_spec(self) -> ObservationSpec:
+        """Numbers of the derived touch terms."""
+        return from_mapping(ObservationSpec, self.contract['observation'])
+
+    @cached_property
+    def grasp_spec(self) -> GraspSpec:
+        """Numbers of the phases around the policy."""
+        close = {k: v for k, v in self.contract['grasp'].items() if k != 'opposed_pose'}
+        return from_mapping(GraspSpec, {**close, 'start_ramp_s': self.contract['safety']['start_ramp_s']})
+
+    def builder(self, batch: int = 1) -> ObservationBuilder:
+        """An observation builder with the numbers of the bundle."""
+        return ObservationBuilder(self.model, self.observation_spec, batch)
+
+    def controller(self, batch: int = 1) -> GraspController:
+        """A grasp controller with the numbers of the bundle."""
+        action = self.contract['action']
+        mapper = ActionMapper(self.model, np.array(action['scale_rad']), float(action['rate_limit_rad_s']))
+        return GraspController(
+            self.model, mapper, self.grasp_spec, start_pose=np.array(self.contract['safety']['start_pose']),
+            opposed_pose=np.array(self.contract['grasp']['opposed_pose']), batch=batch)
+
+    def ood(self) -> OodModel:
+        """The out-of-distribution score."""
+        sizes = {name: len(term.elements) for name, term in terms(self.model).items()}
+        return OodModel(integrity.read_arrays(self.path / self.contract['ood']['file']), sizes)
+
+    def policy(self, backend: str = 'onnxruntime') -> GraphPolicy:
+        """Load the graph into an inference backend and replay the golden vectors.
+
+        Backends that do not compute the graph (``null``) are not checked; ``policy.backend.faithful`` says so.
+
+        Raises:
+            BundleError: the golden vectors differ, or the backend cannot run the graph.
+            UnknownPlugin: no such backend.
+            MissingDependency: the backend needs a package that is absent.
+        """
+        runtime = self.contract['runtime']
+        recurrences = [Recurrence(s['name'], tuple(s['shape']), s['output']) for s in runtime['state']]
+        engine = BACKENDS.load(backend)(self.graph, self.report.spec)
+        policy = GraphPolicy(engine, self.inputs, self.contract['output']['name'],
+                             stack=runtime['history']['steps'], recurrences=recurrences)
+        if engine.faithful:
+            arrays = integrity.read_arrays(self.path / self.contract['golden']['file'])
+            golden.check(policy, arrays, self.inputs, float(self.contract['golden']['tolerance']))
+        return policy
+
+
+def available_bundles() -> tuple[str, ...]:
+    """Names of the bundles that come with the suite."""
+    folder = share_dir('allegro_ai') / 'policies'
+    return tuple(sorted(p.parent.name for p in folder.glob(f'*/{integrity.CONTRACT}')))
+
+
+def find_bundle(name_or_path: str | os.PathLike[str]) -> Path:
+    """The folder of a bundle: a path, or the name of a shipped one.
+
+    Raises:
+        UnknownName: neither; the message lists the shipped bundles.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return path
+    shipped = share_dir('allegro_ai') / 'policies' / str(name_or_path)
+    if os.sep not in str(name_or_path) and (shipped / integrity.CONTRACT).is_file():
+        return shipped
+    raise UnknownName('policy bundle', str(name_or_path), available_bundles(), 'Or give the path of a folder.')
+
+
+def load_bundle(name_or_path: str | os.PathLike[str], model: HandModel) -> Bundle:
+    """Read a bundle and check everything that needs no inference; :meth:`Bundle.policy` checks the rest.
+
+    Args:
+        name_or_path: folder, or the name of a shipped bundle.
+        model: the hand it shall run on.
+
+    Raises:
+        BundleError: anything does not fit; the message names the field or file and the remedy.
+        UnknownName: there is no such bundle.
+        MissingDependency: the ``onnx`` package, which reads the graph, is absent.
+    """
+    path = find_bundle(name_or_path)
+    contract = integrity.read_yaml(path / integrity.CONTRACT)
+    validate(contract, contract_schema(), integrity.CONTRACT)
+    check_itself(contract)
+    integrity.check_hashes(path, contract['integrity']['files'])
+    check_hand(contract, model)
+    graph = (path / integrity.GRAPH).read_bytes()
+    report = inspect_graph(graph)
+    check_graph(contract, report, integrity.contract_hash(contract))
+    bundle = Bundle(path, contract, model, graph, report)
+    bundle.ood()
+    return bundle
+
+
+def inspect_graph(graph: bytes) -> GraphReport:
+    """:func:`allegro_ai.graph.inspect`, with a clear sentence when the ``onnx`` package is absent."""
+    try:
+        from allegro_ai.graph import inspect
+    except ImportError as error:
+        raise MissingDependency(f"reading policy.onnx needs the package onnx ({error}). Install it with: "
+                                "pip install 'allegro_ai[onnx]'") from error
+    return inspect(graph)

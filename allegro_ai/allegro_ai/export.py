@@ -1,0 +1,222 @@
+"""Write policy bundles: the contract, the graph with its metadata, golden vectors, statistics, card and hashes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import yaml
+from allegro_description.errors import BundleError
+from allegro_description.model import HandModel
+from numpy.typing import NDArray
+
+from allegro_ai import golden, integrity, ood
+from allegro_ai.action import ActionMapper
+from allegro_ai.bundle import Bundle, load_bundle
+from allegro_ai.card import model_card
+from allegro_ai.contract import METADATA
+from allegro_ai.graph import inspect
+from allegro_ai.grasp import GraspSpec
+from allegro_ai.linear_graph import OPSET
+from allegro_ai.linear_policy import INPUTS
+from allegro_ai.observation import ObservationSpec, terms
+from allegro_ai.schema import contract_schema, validate
+
+LICENCE_NOTICE = """Apache-2.0
+
+This policy bundle is licensed under the Apache License, Version 2.0. You may obtain a copy of the licence at
+https://www.apache.org/licenses/LICENSE-2.0. The bundle is provided as it is, without warranty of any kind.
+"""
+
+NOT_VALIDATED = 'not validated on hardware'
+
+
+def linear_contract(
+    model: HandModel,
+    *,
+    name: str,
+    version: str,
+    provenance: Mapping[str, Any],
+    headline: Mapping[str, Any] | None,
+    sim2real: str = NOT_VALIDATED,
+    observation: ObservationSpec | None = None,
+    grasp: GraspSpec | None = None,
+    start_pose: NDArray[np.float64] | None = None,
+    opposed_pose: NDArray[np.float64] | None = None,
+    safety: Mapping[str, Any] | None = None,
+    rate_hz: float = 50.0,
+    tolerance: float = 0.25,
+) -> dict[str, Any]:
+    """The contract of a finger-shared linear policy, without ``integrity``.
+
+    Args:
+        model: the hand it was trained for.
+        name: bundle name.
+        version: semantic version.
+        provenance: see the schema; ``touch_used`` decides whether touch is required knowledge for the card.
+        headline: the one number to quote, or None when nothing was evaluated.
+        sim2real: what is known about the real hand.
+        observation: numbers of the derived touch terms used in training.
+        grasp: numbers of the close used in training.
+        start_pose: posture before the close; None: the hand's pose ``pregrasp``.
+        opposed_pose: where the joints that do not flex go during the close; None: ``start_pose``.
+        safety: overrides of the safety section.
+        rate_hz: control rate used in training.
+        tolerance: relative difference of gains that training covered.
+    """
+    observation, grasp = observation or ObservationSpec(), grasp or GraspSpec()
+    start = model.pose('pregrasp') if start_pose is None else np.asarray(start_pose)
+    opposed = start if opposed_pose is None else np.asarray(opposed_pose)
+    mapper = ActionMapper(model)
+    spec_values = {k: float(getattr(observation, k)) for k in ObservationSpec.__slots__}
+    grasp_values = {k: float(getattr(grasp, k)) for k in GraspSpec.__slots__}
+    n = len(model.joints)
+    return {
+        'schema_version': 1,
+        'bundle': {'name': name, 'version': version, 'licence': 'Apache-2.0',
+                   'created': datetime.now(UTC).strftime('%Y-%m-%d'), 'authors': ['Allegro AI suite maintainers']},
+        'hand': {'profile': model.name, 'compatible': [], 'profile_sha256': integrity.hand_fingerprint(model)},
+        'joints': list(model.joint_names),
+        'runtime': {'rate_hz': rate_hz, 'rate_tolerance': 0.1, 'latency_budget_ms': 5.0, 'opset': OPSET,
+                    'providers': ['CPU'], 'history': {'kind': 'none', 'steps': 1}, 'state': []},
+        'inputs': [_input(model, term) for term in INPUTS],
+        'observation': spec_values,
+        'timing': {'pairing': 'obs[t+1] with target[t]', 'first_target': 'measured_position'},
+        'output': {'name': 'action', 'shape': [n], 'range': [-1, 1], 'elements': 'joints'},
+        'action': {'semantics': 'position_offset', 'reference': 'latched_posture', 'scale_rad': mapper.scale.tolist(),
+                   'in_graph': ['tanh'], 'in_node': ['clip', 'scale', 'add_reference', 'rate_limit', 'joint_limit'],
+                   'rate_limit_rad_s': mapper.rate_limit, 'smoothing': 'none'},
+        'grasp': {**{k: v for k, v in grasp_values.items() if k != 'start_ramp_s'}, 'opposed_pose': opposed.tolist()},
+        'controller': {'type': 'pd_position', 'kp': model.kp.tolist(), 'kd': model.kd.tolist(),
+                       'torque_limit_nm': model.torque_limit.tolist(), 'tolerance': tolerance,
+                       'check': 'require_match'},
+        'safety': {'start_pose': start.tolist(), 'start_ramp_s': grasp_values['start_ramp_s'], 'stale_ms': 60.0,
+                   'on_stale': 'hold', 'relax_after_s': 5.0, 'max_tip_kpa': 100.0, 'ood_warn': 3.0, 'ood_stop': 6.0,
+                   'sustain_ticks': 5, **(safety or {})},
+        'normalisation': {'location': 'in_graph', 'method': 'squash and fixed scales, see allegro_ai.linear_policy'},
+        'golden': {'file': golden.FILE, 'tolerance': 1e-4},
+        'ood': {'file': ood.FILE},
+        'provenance': dict(provenance),
+        'evaluation': {'file': 'eval/closed_loop.json', 'headline': dict(headline) if headline else None,
+                       'sim2real': sim2real},
+    }
+
+
+def _input(model: HandModel, name: str) -> dict[str, Any]:
+    term = terms(model)[name]
+    touch = name.startswith('tactile')
+    entry: dict[str, Any] = {
+        'name': name, 'kind': term.kind, 'unit': term.unit, 'shape': [len(term.elements)],
+        'elements': 'joints' if term.elements == model.joint_names else list(term.elements),
+        'source': term.source, 'definition': term.definition,
+        'required': not touch, 'on_missing': 'mask' if touch else 'stop',
+    }
+    if touch:
+        entry.update(mask='tactile_valid', max_age_ms=60.0)
+    return entry
+
+
+def write_bundle(
+    folder: Path,
+    model: HandModel,
+    contract: Mapping[str, Any],
+    graph: onnx.ModelProto,
+    *,
+    golden_arrays: Mapping[str, NDArray[Any]],
+    ood_arrays: Mapping[str, NDArray[Any]],
+    evaluation: Mapping[str, Any],
+    train: Mapping[str, Any],
+    licence: str = LICENCE_NOTICE,
+    replace: bool = False,
+) -> Bundle:
+    """Write a complete bundle, load it back, replay its golden vectors, and only then put it in place.
+
+    Args:
+        folder: where it shall lie.
+        model: the hand.
+        contract: ``policy.yaml`` without ``integrity``.
+        graph: the policy.
+        golden_arrays: see :func:`allegro_ai.golden.record`.
+        ood_arrays: see :func:`allegro_ai.ood.fit`.
+        evaluation: results, written to ``evaluation.file`` and rendered into the card.
+        train: full training configuration, written to ``train.yaml``.
+        licence: text of ``LICENSE``.
+        replace: whether an existing bundle may be replaced.
+
+    Raises:
+        BundleError: the folder exists, or what was written does not pass the loader.
+    """
+    folder = Path(folder)
+    if folder.exists() and not replace:
+        raise BundleError(f'{folder} exists; choose another version or say that it may be replaced')
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix='.writing-') as scratch:
+        draft = Path(scratch) / folder.name
+        draft.mkdir()
+        document: dict[str, Any] = yaml.safe_load(_to_yaml({k: v for k, v in contract.items() if k != 'integrity'}))
+        data = _stamped(graph, document)
+        report = inspect(data)
+        results = json.loads(json.dumps(_plain(evaluation), allow_nan=False))
+        facts = {'parameters': report.parameters, 'operators': report.operators, 'bytes': len(data)}
+        draft_file = _Draft(draft)
+        validate({**document, 'integrity': {'files': {integrity.GRAPH: '0' * 64}}}, contract_schema(), 'contract')
+        draft_file.write(integrity.GRAPH, data)
+        draft_file.write(document['evaluation']['file'], (json.dumps(results, indent=1) + '\n').encode())
+        draft_file.write(document['provenance']['randomisation'], _to_yaml(train).encode())
+        draft_file.write('MODEL_CARD.md', model_card(document, results, facts).encode())
+        draft_file.write('LICENSE', licence.encode())
+        np.savez_compressed(draft / golden.FILE, allow_pickle=False, **dict(golden_arrays))
+        np.savez_compressed(draft / ood.FILE, allow_pickle=False, **dict(ood_arrays))
+        files = {n: integrity.sha256((draft / n).read_bytes()) for n in integrity.list_files(draft)}
+        document['integrity'] = {'files': files}
+        draft_file.write(integrity.CONTRACT, _to_yaml(document).encode())
+        integrity.write_sums(draft)
+        load_bundle(draft, model).policy()
+        if folder.exists():
+            shutil.rmtree(folder)
+        draft.rename(folder)
+    return load_bundle(folder, model)
+
+
+class _Draft:
+    """Writes files below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, name: str, data: bytes) -> None:
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def _stamped(graph: onnx.ModelProto, document: Mapping[str, Any]) -> bytes:
+    """The graph with metadata that ties it to its contract."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(graph)
+    values = {METADATA['name']: document['bundle']['name'], METADATA['version']: document['bundle']['version'],
+              METADATA['schema']: str(document['schema_version']),
+              METADATA['contract']: integrity.contract_hash(document)}
+    kept = {p.key: p.value for p in graph.metadata_props}
+    onnx.helper.set_model_props(proto, {**kept, **values})
+    return bytes(proto.SerializeToString())
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of numpy as plain values."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def _to_yaml(document: Mapping[str, Any]) -> str:
+    return str(yaml.safe_dump(_plain(document), sort_keys=False, allow_unicode=True, width=120))

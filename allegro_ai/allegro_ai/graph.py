@@ -1,0 +1,136 @@
+"""What an ONNX file may contain before anything runs it: sizes, operators, numbers, names, shapes.
+
+A policy graph is data from outside. Control flow, custom domains, functions, external files, random operators and
+weights that are not finite are refused; what is left cannot open files, loop for ever or answer NaN by design.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+from allegro_description.errors import BundleError
+
+from allegro_ai.backends import GraphSpec, Shape
+
+MAX_BYTES = 64 * 1024 * 1024
+MAX_NODES = 20_000
+
+_ARITHMETIC = """Add Sub Mul Div Neg Abs Sqrt Exp Log Pow Min Max Sum Mean Reciprocal Clip Where Equal Greater Less Not
+And Or MatMul Gemm Einsum Floor Ceil Round Sign Sin Cos Erf"""
+_ACTIVATIONS = """Relu LeakyRelu PRelu Elu Selu Celu Gelu Tanh Sigmoid HardSigmoid HardSwish Mish Softplus Softsign
+Softmax LogSoftmax LayerNormalization BatchNormalization InstanceNormalization GroupNormalization"""
+_LAYERS = 'Conv ConvTranspose AveragePool MaxPool GlobalAveragePool GlobalMaxPool GRU LSTM RNN'
+_SHAPES = """Reshape Transpose Concat Split Slice Gather GatherElements GatherND Squeeze Unsqueeze Expand Flatten Tile
+Pad Identity Cast Shape Constant ConstantOfShape Range ArgMax ReduceMean ReduceSum ReduceMax ReduceMin ReduceL2"""
+_QUANTISED = 'QuantizeLinear DequantizeLinear DynamicQuantizeLinear MatMulInteger QLinearMatMul QLinearConv ConvInteger'
+
+ALLOWED_OPS = frozenset(' '.join((_ARITHMETIC, _ACTIVATIONS, _LAYERS, _SHAPES, _QUANTISED)).split())
+"""Operators of the default domain that a policy may use."""
+
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE)
+
+
+@dataclass(frozen=True)
+class GraphReport:
+    """What was found in a graph that passed.
+
+    Attributes:
+        spec: inputs and outputs.
+        opset: version of the default operator set.
+        producer: who wrote it.
+        metadata: its ``metadata_props``.
+        parameters: number of stored weights (all constants of the graph).
+        operators: how often each operator occurs.
+    """
+
+    spec: GraphSpec
+    opset: int
+    producer: str
+    metadata: Mapping[str, str]
+    parameters: int
+    operators: Mapping[str, int] = field(default_factory=dict)
+
+
+def inspect(model: bytes) -> GraphReport:
+    """Check the bytes of ``policy.onnx`` and describe the graph.
+
+    Raises:
+        BundleError: anything that is not allowed; the message names it.
+    """
+    if len(model) > MAX_BYTES:
+        raise BundleError(f'policy.onnx: {len(model)} bytes; the limit is {MAX_BYTES}')
+    try:
+        proto = onnx.load_model_from_string(model)
+    except Exception as error:  # protobuf has its own exception classes per implementation
+        raise BundleError(f'policy.onnx: not an ONNX file ({type(error).__name__}); export the policy again') from error
+    _refuse_extras(proto)
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        raise BundleError(f'policy.onnx: not a valid graph: {str(error).strip().splitlines()[0]}') from error
+    operators: dict[str, int] = {}
+    parameters = 0
+    for node in proto.graph.node:
+        if node.domain not in ('', 'ai.onnx') or node.op_type not in ALLOWED_OPS:
+            name = f'{node.domain}.{node.op_type}' if node.domain else node.op_type
+            raise BundleError(
+                f'policy.onnx: operator {name!r} (node {node.name!r}) is not allowed; '
+                'a policy may only use the plain operators listed in allegro_ai/graph.py'
+            )
+        operators[node.op_type] = operators.get(node.op_type, 0) + 1
+        for attribute in node.attribute:
+            if attribute.HasField('g') or attribute.graphs or attribute.sparse_tensors or \
+                    attribute.HasField('sparse_tensor'):
+                raise BundleError(f'policy.onnx: node {node.name!r} carries a sub-graph or sparse tensor; not allowed')
+            for tensor in [*attribute.tensors, *([attribute.t] if attribute.HasField('t') else [])]:
+                parameters += _check_tensor(tensor, f'{node.name}.{attribute.name}')
+            if not np.isfinite([attribute.f, *attribute.floats]).all():
+                raise BundleError(f'policy.onnx: attribute {attribute.name!r} of node {node.name!r} is not finite')
+    for tensor in proto.graph.initializer:
+        parameters += _check_tensor(tensor, tensor.name)
+    stored = {t.name for t in proto.graph.initializer}
+    spec = GraphSpec(
+        inputs={v.name: _shape(v) for v in proto.graph.input if v.name not in stored},
+        outputs={v.name: _shape(v) for v in proto.graph.output},
+    )
+    opset = next(o.version for o in proto.opset_import if o.domain in ('', 'ai.onnx'))
+    metadata = {p.key: p.value for p in proto.metadata_props}
+    return GraphReport(spec, opset, proto.producer_name, metadata, parameters, operators)
+
+
+def _refuse_extras(proto: onnx.ModelProto) -> None:
+    extras = {'functions': proto.functions, 'training info': proto.training_info,
+              'sparse weights': proto.graph.sparse_initializer}
+    for what, found in extras.items():
+        if len(found):
+            raise BundleError(f'policy.onnx: holds {what}; not allowed in a policy')
+    foreign = [o.domain for o in proto.opset_import if o.domain not in ('', 'ai.onnx')]
+    if foreign or not proto.opset_import:
+        raise BundleError(f'policy.onnx: operator sets {foreign or "missing"}; only the default ONNX set is allowed')
+    if len(proto.graph.node) > MAX_NODES:
+        raise BundleError(f'policy.onnx: {len(proto.graph.node)} nodes; the limit is {MAX_NODES}')
+    for tensor in proto.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+            raise BundleError(f'policy.onnx: weight {tensor.name!r} lies in an external file; store it in the graph')
+
+
+def _check_tensor(tensor: onnx.TensorProto, name: str) -> int:
+    if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+        raise BundleError(f'policy.onnx: weight {name!r} lies in an external file; store it in the graph')
+    try:
+        values = onnx.numpy_helper.to_array(tensor)
+    except (ValueError, TypeError) as error:
+        raise BundleError(f'policy.onnx: weight {name!r} cannot be read: {error}') from error
+    if tensor.data_type in _FLOATS and not np.isfinite(values.astype(np.float64)).all():
+        raise BundleError(f'policy.onnx: weight {name!r} holds NaN or infinite values; train or export it again')
+    return int(values.size)
+
+
+def _shape(value: onnx.ValueInfoProto) -> Shape:
+    tensor = value.type.tensor_type
+    if not value.type.HasField('tensor_type') or tensor.elem_type != onnx.TensorProto.FLOAT:
+        raise BundleError(f'policy.onnx: {value.name!r} is not a float32 tensor; inputs and outputs must be')
+    return tuple(int(d.dim_value) if d.HasField('dim_value') else None for d in tensor.shape.dim)

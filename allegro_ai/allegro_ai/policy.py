@@ -1,0 +1,115 @@
+"""``act(observation) -> action``: what the node, the evaluation and the replay call, whatever computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from allegro_description.errors import BundleError
+from numpy.typing import NDArray
+
+from allegro_ai.backends import Backend
+
+Array32 = NDArray[np.float32]
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Anything that decides: a bundle, a numpy policy in training, a fixed baseline."""
+
+    def reset(self, which: NDArray[np.bool_] | None = None) -> None:
+        """Start new episodes, in all environments or where ``which`` (batch,) is true."""
+
+    def act(self, observation: Mapping[str, Array32]) -> Array32:
+        """Action in [-1, 1] for each environment, (batch, n_joints). Called once per control step."""
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """One recurrent state: graph input, its shape, and the output that feeds it."""
+
+    name: str
+    shape: tuple[int, ...]
+    output: str
+
+
+class GraphPolicy:
+    """A policy that runs a graph in a backend; keeps the stack of past observations and the recurrent state."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        inputs: Sequence[str],
+        output: str,
+        *,
+        stack: int = 1,
+        recurrences: Sequence[Recurrence] = (),
+    ) -> None:
+        """Wrap a backend.
+
+        Args:
+            backend: runs the graph.
+            inputs: observation terms that the graph takes.
+            output: graph output that is the action.
+            stack: how many observations the graph takes at once; 1 means inputs without a time dimension.
+            recurrences: recurrent states.
+        """
+        self.backend, self.inputs, self.output = backend, tuple(inputs), output
+        self._stack, self._recurrences = stack, tuple(recurrences)
+        self._past: dict[str, Array32] = {}
+        self._state: dict[str, Array32] = {}
+
+    def reset(self, which: NDArray[np.bool_] | None = None) -> None:
+        """Forget past observations and recurrent state; recurrent graphs are reset all at once only.
+
+        Raises:
+            BundleError: a partial reset of a graph with recurrent state whose first dimension is not the batch.
+        """
+        if which is None or which.all():
+            self._past.clear()
+            self._state.clear()
+            return
+        for history in self._past.values():
+            history[which] = np.nan  # refilled from the next observation
+        for recurrence in self._recurrences:
+            if recurrence.name in self._state:
+                state = self._state[recurrence.name]
+                if len(state) != len(which):
+                    raise BundleError(f'recurrent state {recurrence.name!r} of shape {recurrence.shape} cannot be '
+                                      'reset for single environments; reset all of them')
+                state[which] = 0.0
+
+    def act(self, observation: Mapping[str, Array32]) -> Array32:
+        """Run the graph once.
+
+        Raises:
+            BundleError: a term is missing.
+        """
+        try:
+            feed = {name: observation[name] for name in self.inputs}
+        except KeyError as error:
+            raise BundleError(f'the policy needs the observation term {error.args[0]!r}') from None
+        if self._stack > 1:
+            feed = {name: self._stacked(name, value) for name, value in feed.items()}
+        for recurrence in self._recurrences:
+            if recurrence.name not in self._state:
+                self._state[recurrence.name] = np.zeros(recurrence.shape, dtype=np.float32)
+            feed[recurrence.name] = self._state[recurrence.name]
+        outputs = self.backend.run(feed)
+        for recurrence in self._recurrences:
+            self._state[recurrence.name] = np.array(outputs[recurrence.output], dtype=np.float32)
+        return outputs[self.output]
+
+    def _stacked(self, name: str, value: Array32) -> Array32:
+        past = self._past.get(name)
+        if past is None or len(past) != len(value):
+            past = np.repeat(value[:, None], self._stack, axis=1)
+        else:
+            past[:, :-1] = past[:, 1:]
+            past[:, -1] = value
+            fresh = np.isnan(past[:, 0]).any(axis=-1)
+            past[fresh] = value[fresh, None]
+        self._past[name] = past
+        return past
