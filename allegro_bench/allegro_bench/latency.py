@@ -27,6 +27,9 @@ PERCENTILES = {'p50': 0.50, 'p90': 0.90, 'p95': 0.95, 'p99': 0.99, 'p999': 0.999
 WINDOWS = (10, 50)
 """k of the (m, k) miss counts."""
 
+PAUSE_NS = 500_000_000
+"""A gap this long between two ticks that were both in time is a loop that paused, not one that fell behind."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Ticks:
@@ -94,16 +97,19 @@ def ticks(index: Sequence[int] | Stamps, release_ns: Sequence[int] | Stamps, sta
 class Gaps:
     """What was found while skipped ticks were put back.
 
+    A gap is *explained* where the tick before it was busy beyond the next release, or the tick after it began late.
+
     Attributes:
-        segments: how often the schedule began anew, plus one.
+        segments: stretches of unbroken schedule.
         skipped: ticks put back because the count jumped over them.
-        unexplained: those of them that follow a tick which had finished in time and precede one which began in
-            time: a loop that woke late, or a message that was lost on the way.
+        unexplained: those of them in gaps that nothing explains: a loop that woke late, or a lost message.
+        pauses: unexplained gaps of at least :data:`PAUSE_NS`, taken for a loop that was asked to stop inferring.
     """
 
     segments: int
     skipped: int
     unexplained: int
+    pauses: int
 
 
 def period_of(index: Stamps, release_ns: Stamps) -> int:
@@ -126,27 +132,30 @@ def restore(index: Stamps, release_ns: Stamps, start_ns: Stamps, finish_ns: Stam
         period_ns: T.
 
     Returns:
-        All ticks and the account of what was put back. A count that falls, or a release that does not lie on the
-        schedule of the tick before it, begins a new segment, across which nothing is put back.
+        All ticks and the account of what was put back. A count that falls, a release that does not lie on the
+        schedule of the tick before it, or a pause begins a new segment, across which nothing is put back.
     """
     rows: list[tuple[int, int, int, int, int, int]] = []
-    segment = skipped = unexplained = 0
+    segment = skipped = unexplained = pauses = 0
     columns = (index, release_ns, start_ns, finish_ns, backend)
-    for i, (k, release, start, finish, name) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
-        if i:
-            before, previous = rows[-1][0], rows[-1]
-            on_schedule = abs(release - previous[1] - (k - before) * period_ns) < period_ns / 2
-            if k <= before or not on_schedule:
+    for k, release, start, finish, name in zip(*(c.tolist() for c in columns), strict=True):
+        if rows:
+            before, release_before, _, finish_before, *_ = rows[-1]
+            jump = k - before - 1
+            on_schedule = abs(release - release_before - (jump + 1) * period_ns) < period_ns / 2
+            explained = finish_before > release_before + period_ns or start > release + period_ns / 2
+            pause = jump > 0 and not explained and release - release_before >= PAUSE_NS
+            pauses += pause
+            if jump < 0 or not on_schedule or pause:
                 segment += 1
-            elif k > before + 1:
-                in_time = previous[3] <= previous[1] + period_ns and start < release + period_ns / 2
-                skipped += k - before - 1
-                unexplained += (k - before - 1) * in_time
-                rows += [(before + j, previous[1] + j * period_ns, NEVER, NEVER, segment, name)
-                         for j in range(1, k - before)]
+            else:
+                skipped += jump
+                unexplained += 0 if explained else jump
+                rows += [(before + j, release_before + j * period_ns, NEVER, NEVER, segment, name)
+                         for j in range(1, jump + 1)]
         rows.append((k, release, start, finish, segment, name))
     table = np.array(rows, dtype=np.int64).reshape(-1, 6)
-    return Ticks(*table.T.copy()), Gaps(segment + 1 if rows else 0, skipped, unexplained)
+    return Ticks(*table.T.copy()), Gaps(segment + 1 if rows else 0, skipped, unexplained, pauses)
 
 
 def summarise(run: Ticks, period_ns: int, deadline_ns: int) -> dict[str, Any]:

@@ -100,6 +100,18 @@ def test_a_restarted_loop_begins_a_new_segment():
     assert (gaps.segments, len(whole)) == (2, 6)
 
 
+def test_a_pause_between_grasps_is_not_a_row_of_misses():
+    """The loop goes on counting while it does not infer; a stall of the same length is still counted in full."""
+    index = np.array([0, 1, 2, 102, 103])
+    release = index * T
+    whole, gaps = restore(index, release, release, release + MS, np.zeros(5, dtype=np.int64), T)
+    assert (gaps.pauses, gaps.skipped, gaps.segments, len(whole)) == (1, 0, 2, 5)
+    finish = release + MS
+    finish[2] = release[3] - T + MS
+    whole, gaps = restore(index, release, release, finish, np.zeros(5, dtype=np.int64), T)
+    assert (gaps.pauses, gaps.skipped, gaps.unexplained, len(whole)) == (0, 99, 0, 104)
+
+
 def test_misses_do_not_run_across_segments():
     release = np.arange(20) * T
     late = Ticks(np.arange(20), release, release, release + 2 * T, np.repeat([0, 1], 10), np.zeros(20, dtype=np.int64))
