@@ -17,12 +17,16 @@ import numpy as np
 
 from allegro_description.errors import ConfigError, UnknownName
 from allegro_description.kinematics import rotation
-from allegro_description.model import Frame, HandModel, Joint, Link, Shape, Taxel
+from allegro_description.model import Frame, HandModel, Joint, Link, Shape, Taxel, Vector
 from allegro_description.simulation.objects import ObjectSpec
+from allegro_description.state import Array
 
 ACTUATIONS = ('torque', 'position')
 OBJECT = 'object'
 HUMAN = 'human_hand'
+# Colours of shells and of the rubber pads (0..1, RGBA); the URDF uses them too.
+SHELL = (0.13, 0.14, 0.16, 1.0)
+RUBBER = (0.33, 0.35, 0.38, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class Physics:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is around the hand: an object (or none), friction of the bare hand, camera picture size for renderers."""
+    """What is around the hand: an object or none, the sliding friction without one, and the physics constants."""
 
     obj: ObjectSpec | None = None
     friction: float = 0.8
@@ -91,7 +95,7 @@ def build_mjcf(
     default = _add(root, 'default')
     # Friction of two geoms combines by maximum, so both sides carry the same value.
     _add(default, 'geom', friction=(friction, scene.physics.torsion, 1e-4), condim=4, solref=scene.physics.solref,
-         solimp=scene.physics.solimp, rgba=(0.16, 0.17, 0.19, 1))
+         solimp=scene.physics.solimp, rgba=SHELL)
     _visuals(root)
     world = _add(root, 'worldbody')
     _add(world, 'light', pos=(0.4, 0.2, 0.4), dir=(-1, -0.5, -1), diffuse=(0.8, 0.8, 0.8))
@@ -143,14 +147,14 @@ def _links(world: ElementTree.Element, model: HandModel, scene: Scene) -> None:
 
 def _link(body: ElementTree.Element, model: HandModel, link: Link) -> None:
     _add(body, 'inertial', pos=link.com, mass=link.mass, fullinertia=link.inertia)
-    for k, shape in enumerate(link.shapes):
-        _shape(body, 'geom', f'{link.name}_{k}', shape)
     for frame in model.frames:
         if frame.parent == link.name:
             _add(body, 'site', name=frame.name, pos=frame.xyz, euler=frame.rpy, size=0.001, group=4)
     pads = [(t, f) for t in model.taxels for f in model.frames if f.name == t.frame and f.parent == link.name]
     tip = next((f for t, f in pads if t.tip), None)
     dome = tip_shape(link, tip) if tip else None
+    for k, shape in enumerate(link.shapes):
+        _shape(body, 'geom', f'{link.name}_{k}', shape, rgba=RUBBER if shape is dome else SHELL)
     flat = [s for s in link.shapes if s is not dome]
     rows = sorted(((t, f) for t, f in pads if not t.tip), key=lambda row: row[1].xyz[2])
     for taxel, frame in pads:
@@ -181,22 +185,27 @@ def _pad(body: ElementTree.Element, taxel: Taxel, frame: Frame, heights: list[fl
          size=(abs(float(outer - inner)) / 2, float(high[1] - low[1]) / 2, float(top - bottom) / 2))
 
 
-def _bounds(shapes: list[Shape]) -> tuple[np.ndarray, np.ndarray]:
-    low, high = np.full(3, np.inf), np.full(3, -np.inf)
-    for s in shapes:
-        radius = s.size[0]
-        half = {'box': np.array(s.size[:3]) / 2 if s.kind == 'box' else None,
-                'sphere': np.full(3, radius),
-                'cylinder': np.array([radius, radius, s.size[-1] / 2]),
-                'capsule': np.array([radius, radius, s.size[-1] / 2 + radius])}[s.kind]
-        half = np.abs(rotation(s.rpy)) @ half
-        low, high = np.minimum(low, np.array(s.xyz) - half), np.maximum(high, np.array(s.xyz) + half)
-    return low, high
+def _bounds(shapes: list[Shape]) -> tuple[Array, Array]:
+    """Corners of the box around some shapes, link frame, m."""
+    boxes = [(np.array(s.xyz), np.abs(rotation(s.rpy)) @ np.array(_half_edges(s))) for s in shapes]
+    return (np.min([centre - half for centre, half in boxes], axis=0),
+            np.max([centre + half for centre, half in boxes], axis=0))
+
+
+def _half_edges(shape: Shape) -> Vector:
+    if shape.kind == 'box':
+        x, y, z = shape.size
+        return (x / 2, y / 2, z / 2)
+    radius = shape.size[0]
+    length = shape.size[1] / 2 if len(shape.size) > 1 else 0.0
+    return (radius, radius, length + (0.0 if shape.kind == 'cylinder' else radius))
 
 
 def _shape(parent: ElementTree.Element, tag: str, name: str, shape: Shape, **more: object) -> None:
-    size = {'box': lambda s: tuple(v / 2 for v in s), 'sphere': lambda s: s}.get(
-        shape.kind, lambda s: (s[0], s[1] / 2))(shape.size)
+    if shape.kind == 'box':
+        size: tuple[float, ...] = tuple(v / 2 for v in shape.size)
+    else:
+        size = (shape.size[0], *(v / 2 for v in shape.size[1:]))
     _add(parent, tag, name=name, type=shape.kind, size=size, pos=shape.xyz, euler=shape.rpy, **more)
 
 

@@ -158,11 +158,17 @@ class Episode:
         """Strength of the human's hand at ``t``: 1 holds, 0 has let go."""
         return min(max((RELEASE_S[1] - t) / (RELEASE_S[1] - RELEASE_S[0]), 0.0), 1.0)
 
-    def reset(self, plant: Plant) -> None:
-        """Put hand and object at their start; the human lifts the object until it does not touch the hand."""
+    def reset(self, plant: Plant, position: Array | None = None, velocity: Array | None = None) -> None:
+        """Put hand and object at their start; the human lifts the object until it does not touch the hand.
+
+        Args:
+            plant: a plant built with this episode's object.
+            position, velocity: the hand's state, rad and rad/s; the start pose at rest if None.
+        """
         xyz, quat = self.object_pose
         for lift in range(31):
-            plant.reset(self.start, (xyz + np.array([0.002 * lift, 0.0, 0.0]), quat))
+            pose = (xyz + np.array([0.002 * lift, 0.0, 0.0]), quat)
+            plant.reset(self.start if position is None else position, pose, velocity)
             if plant.object_penetration < 0.0005:
                 break
         self.apply(0.0, plant)

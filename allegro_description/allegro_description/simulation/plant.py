@@ -68,11 +68,18 @@ class Plant:
         self._payload = 0.0
         self.reset(hand.pose('zero'))
 
-    def reset(self, position: Array, object_pose: tuple[Array, Array] | None = None) -> None:
-        """Put the hand at rest at ``position`` (rad, (n_joints,)) and the object at ``object_pose``.
+    def reset(
+        self, position: Array, object_pose: tuple[Array, Array] | None = None, velocity: Array | None = None
+    ) -> None:
+        """Put the hand at ``position`` (rad, (n_joints,)) and the object at ``object_pose``.
 
         The object starts in the human's hand (see :meth:`hold_object`); without a pose it is parked away from the
-        hand. Gravity becomes palm-up, pushes and payload zero.
+        hand. Gravity becomes palm-up; torques, pushes and payload zero; targets the present position; time 0.
+
+        Args:
+            position: joint angles, rad.
+            object_pose: position (m) and quaternion (w, x, y, z) in the palm frame.
+            velocity: joint velocities, rad/s; at rest if None.
 
         Raises:
             CommandRefused: wrong shape or a value that is not finite.
@@ -80,6 +87,8 @@ class Plant:
         position = self._checked(position, 'position')
         mujoco.mj_resetData(self.model, self.data)
         self.data.qpos[self._q] = position
+        if velocity is not None:
+            self.data.qvel[self._v] = self._checked(velocity, 'velocity')
         if self.actuation == 'position':
             self.data.ctrl[self._u] = position
         self.model.opt.gravity[:] = PALM_UP
@@ -111,6 +120,19 @@ class Plant:
         if self.actuation != 'position':
             raise CommandRefused("this plant takes torques; build it with actuation='position' to set targets")
         self.data.ctrl[self._u] = self._checked(target, 'target')
+
+    def set_gains(self, kp: Array, kd: Array) -> None:
+        """Replace the gains of the PD law (N·m/rad, N·m·s/rad, (n_joints,)), e.g. to randomise them.
+
+        Raises:
+            CommandRefused: wrong actuation, wrong shape or a value that is not finite; nothing changes.
+        """
+        if self.actuation != 'position':
+            raise CommandRefused("this plant has no PD law; build it with actuation='position' to set gains")
+        kp, kd = self._checked(kp, 'kp'), self._checked(kd, 'kd')
+        self.model.actuator_gainprm[self._u, 0] = kp
+        self.model.actuator_biasprm[self._u, 1] = -kp
+        self.model.actuator_biasprm[self._u, 2] = -kd
 
     def advance(self, steps: int = 1) -> None:
         """Run ``steps`` physics steps. Releases the interpreter lock.
