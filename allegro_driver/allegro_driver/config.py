@@ -1,0 +1,56 @@
+"""Parameters of the driver, declared once: ROS parameters, YAML, validation and README derive from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from allegro_description.config import parameter
+
+
+@dataclass(frozen=True, slots=True)
+class ControlConfig:
+    """What the control loop and its safety need to know."""
+
+    max_target_speed: float = parameter(
+        4.0, 'fastest change of a position target; a command that jumps is followed at this speed',
+        unit='rad/s', low=0.05, high=7.0, live=True)
+    torque_scale: float = parameter(
+        1.0, "share of the hand's torque limit (current clamp) in use", low=0.0, high=1.0, live=True)
+    limit_taper_rad: float = parameter(
+        0.05, 'torque commands towards a joint limit fade out over this distance', unit='rad', low=0.001, high=0.5)
+    position_tolerance_rad: float = parameter(
+        0.5, 'a reading this far outside the joint range is a fault (lost zero, damaged data)',
+        unit='rad', low=0.01, high=3.2)
+    stale_after_s: float = parameter(
+        0.03, 'no sample from the hand for this long is a fault', unit='s', low=0.006, high=1.0)
+    hold_after_s: float = parameter(
+        0.1, 'commands older than this are refused; without a younger one the hand holds its last target',
+        unit='s', low=0.01, high=2.0, live=True)
+    relax_after_s: float = parameter(
+        2.0, 'torque off after holding for this long without a command; 0 holds for ever',
+        unit='s', low=0.0, high=3600.0, live=True)
+    allow_unknown_side: bool = parameter(
+        False, 'enable a hand whose serial number does not tell left from right; look at the hand first')
+    realtime: str = parameter(
+        'auto', 'auto: SCHED_FIFO, locked memory and short interpreter slices where allowed', choices=('auto', 'off'))
+    realtime_priority: int = parameter(60, 'SCHED_FIFO priority of the control thread', low=1, high=98)
+
+
+@dataclass(frozen=True, slots=True)
+class DriverConfig(ControlConfig):
+    """Parameters of ``hand_driver``."""
+
+    model: str = parameter('v5_sense', 'hand model, the first part of a description in hands/')
+    side: str = parameter('right', 'which hand it is', choices=('right', 'left'))
+    hardware: str = parameter('bus', 'kind of hardware, see `allegro-hand list`')
+    link: str = parameter('udp', 'kind of link, see `allegro-hand list`')
+    address: str = parameter('', "IP, IP:PEER_PORT or IP:PEER_PORT:LOCAL_PORT; empty: the hand's factory address")
+    expected_serial: str = parameter('', 'refuse any hand but the one with this serial number; empty accepts all')
+    answer_timeout_s: float = parameter(
+        1.0, 'how long one request waits for the answer of the hand', unit='s', low=0.05, high=10.0)
+    answer_tries: int = parameter(3, 'how often a request is sent', low=1, high=20)
+    velocity_cutoff_hz: float = parameter(
+        30.0, 'corner of the low-pass that makes velocities from positions', unit='Hz', low=1.0, high=150.0)
+    guardian: bool = parameter(True, 'keep a helper process that sends zero torque should this one be killed')
+    enable_on_activate: bool = parameter(False, 'hold the present pose as soon as the node is active')
+    publish_divisor: int = parameter(2, 'publish every n-th sample', low=1, high=333)

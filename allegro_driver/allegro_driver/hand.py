@@ -1,0 +1,352 @@
+"""A hand under control: the hardware, the governor, and the one thread that runs them.
+
+The hand's own samples pace the loop: wait for one, decide, send torque at once, and only then do the bookkeeping and
+call the listeners. Commands enter through a one-slot mailbox, requests (enable, clear fault) through a queue that the
+loop serves after sending. All stamps are ``time.monotonic_ns()``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+from allegro_description.errors import AllegroError, CommandRefused, LinkError, LinkTimeout
+from allegro_description.model import HandModel
+from allegro_description.state import Array, HandState, JointCommand
+
+from allegro_driver.config import ControlConfig
+from allegro_driver.control.governor import Governor
+from allegro_driver.control.safety import Event, State
+from allegro_driver.control.trajectory import Trajectory
+from allegro_driver.hardware.base import AlarmKind, Hardware
+from allegro_driver.loop import LoopReport, LoopStatistics
+from allegro_driver.realtime import PunctualProcess, prepare_thread
+
+_ALARM_EVENTS = {AlarmKind.MOTOR: Event.MOTOR_ERROR, AlarmKind.RESTART: Event.FEEDBACK_IMPLAUSIBLE}
+_LONGEST_REQUEST_S = 15.0  # opening a session anew: tries times timeout, twice
+
+
+@dataclass(frozen=True, slots=True)
+class HandStatus:
+    """A glance at the hand, for people and diagnostics.
+
+    Attributes:
+        state, reason: where the safety machine is and why.
+        faults: what went wrong since faults were cleared.
+        accepted, refused: commands and trajectories.
+        last_refusal: why the last one was refused, '' if none was.
+        realtime: what the operating system granted.
+        listener_error: what a state listener last raised, '' if nothing.
+    """
+
+    state: State
+    reason: str
+    faults: tuple[str, ...]
+    accepted: int
+    refused: int
+    last_refusal: str
+    realtime: str
+    listener_error: str
+
+
+class Hand:
+    """One hand. Use it as a context manager, or call :meth:`start` and :meth:`close`."""
+
+    def __init__(self, hardware: Hardware, model: HandModel, config: ControlConfig | None = None) -> None:
+        """Put the parts together; nothing is opened yet.
+
+        Args:
+            hardware: the hand to drive; this object opens and closes it.
+            model: its description.
+            config: limits, timeouts, real-time wishes.
+
+        Raises:
+            ConfigError: a limit that the model does not allow.
+        """
+        self.hardware, self.model = hardware, model
+        self.statistics = LoopStatistics(hardware.period_s)
+        self._config = config or ControlConfig()
+        self._governor = Governor(model, self._config, hardware.period_s)
+        self._zero = np.zeros(len(model.joints))
+        self._listeners: list[Callable[[HandState], None]] = []
+        self._mailbox: deque[JointCommand | Trajectory] = deque(maxlen=1)
+        self._requests: deque[tuple[Callable[[], str], Future[str]]] = deque()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._process = ExitStack()
+        self._grants: list[str] = []
+        self._skipped = 0
+        self._wanted = False
+        self._accepted = self._refused = 0
+        self._refusal = self._listener_error = ''
+
+    # Life -------------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Hand:
+        """Open the hardware and start the loop; torque stays off."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Zero torque, stop, disconnect."""
+        self.close()
+
+    def start(self) -> None:
+        """Open the hardware if need be and start the loop in state ``off``. Does nothing while it runs.
+
+        Raises:
+            LinkError, LinkTimeout, IdentityError: see :meth:`Hardware.open`.
+        """
+        if self._thread is not None:
+            return
+        self.hardware.open()
+        self._grants = []
+        if self._config.realtime == 'auto':
+            self._grants += self._process.enter_context(PunctualProcess()).report
+        self._stopping = False
+        self._governor.clear()
+        self._skipped = self.hardware.skipped
+        atexit.register(self.close)
+        # Daemon: at interpreter exit the atexit call must come (and send zero torque) while the thread still lives.
+        self._thread = threading.Thread(target=self._run, name=f'control {self.model.name}', daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Zero torque and end the loop. Idempotent; the hardware stays open."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._stopping = True
+        thread.join(_LONGEST_REQUEST_S)
+        self._wanted = False
+        self._governor.disable('stopped')
+        self.statistics.interrupt()
+        self.hardware.enable(False)
+        while self._requests:
+            self._requests.popleft()[1].set_exception(CommandRefused('the control loop has stopped'))
+        self._process.close()
+        atexit.unregister(self.close)
+
+    def close(self) -> None:
+        """Stop and disconnect. Idempotent."""
+        self.stop()
+        self.hardware.close()
+
+    def configure(self, config: ControlConfig) -> None:
+        """Take new live parameters: speed, torque scale, watchdog times.
+
+        Raises:
+            ConfigError: a limit that the model does not allow; nothing changes.
+        """
+        self._governor.configure(config)
+        self._config = config
+
+    # For any thread ---------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """State of the safety machine."""
+        return self._governor.state
+
+    @property
+    def last(self) -> HandState | None:
+        """The newest sample, None before the first."""
+        return self._governor.last
+
+    @property
+    def running(self) -> bool:
+        """Whether the loop runs."""
+        return self._thread is not None
+
+    def status(self) -> HandStatus:
+        """State, reasons and counters."""
+        safety = self._governor.safety
+        return HandStatus(
+            safety.state, safety.reason, safety.faults, self._accepted, self._refused, self._refusal,
+            ', '.join(self._grants) or 'off', self._listener_error)
+
+    def report(self) -> LoopReport:
+        """Timing of the loop so far."""
+        return self.statistics.report()
+
+    def add_listener(self, listener: Callable[[HandState], None]) -> None:
+        """Call ``listener`` with every sample, from the control thread after the torque packet was sent. Be quick."""
+        self._listeners.append(listener)
+
+    def target(self) -> Array:
+        """Present position target, or the measured pose while there is none, rad, (n_joints,).
+
+        Raises:
+            CommandRefused: nothing was measured yet.
+        """
+        return self._governor.target()
+
+    def command(self, order: JointCommand | Trajectory) -> None:
+        """Follow a command or a trajectory from the next sample on; it replaces what was followed before.
+
+        Args:
+            order: canonical joint order; the stamp of a command is monotonic, or 0 for "now".
+
+        Raises:
+            CommandRefused: malformed, too old, from the future, starts too far away, or the hand is off or in fault.
+                Nothing changes.
+        """
+        try:
+            if self._thread is None:
+                raise CommandRefused('the control loop does not run; activate the driver first')
+            self._governor.check(order, time.monotonic_ns())
+        except CommandRefused as error:
+            self.count_refusal(error)
+            raise
+        self._accepted += 1
+        self._mailbox.append(order)
+
+    def count_refusal(self, error: Exception) -> None:
+        """Count a command that was refused before it got here (wrong names, say)."""
+        self._refused += 1
+        self._refusal = str(error)
+
+    def enable(self, on: bool = True) -> str:
+        """Switch torque on (hold the present pose) or off. Returns what happened.
+
+        Raises:
+            CommandRefused: in fault, side unknown, or the loop does not run.
+            LinkError: the hand could not be told.
+        """
+        return self._ask(self._switch_on if on else self._switch_off)
+
+    def clear_fault(self) -> str:
+        """Open a new session with the hand and leave the fault; enabled again if it was before. Returns what happened.
+
+        Raises:
+            LinkError, LinkTimeout, IdentityError: the hand does not come back; the fault stays.
+            CommandRefused: the loop does not run.
+        """
+        return self._ask(self._clear)
+
+    # Requests: run in the control thread ------------------------------------------------------------------------
+
+    def _ask(self, request: Callable[[], str]) -> str:
+        thread = self._thread
+        if thread is None:
+            raise CommandRefused('the control loop does not run; activate the driver first')
+        if thread is threading.current_thread():
+            return request()
+        future: Future[str] = Future()
+        self._requests.append((request, future))
+        if not wait([future], _LONGEST_REQUEST_S).done:
+            raise CommandRefused('the control loop does not answer')
+        return future.result()
+
+    def _serve(self) -> None:
+        while self._requests:
+            request, future = self._requests.popleft()
+            try:
+                future.set_result(request())
+            except Exception as error:
+                future.set_exception(error)
+                if not isinstance(error, AllegroError):
+                    raise
+
+    def _switch_on(self) -> str:
+        if self.state is State.FAULT:
+            raise CommandRefused(f'the hand is in fault ({self._governor.safety.reason}); clear the fault first')
+        identity = self.hardware.identity
+        if identity.side is None and not self._config.allow_unknown_side:
+            raise CommandRefused('the hand stays disabled: ' + '; '.join(identity.warnings))
+        self.hardware.enable(True)
+        self._wanted = True
+        self._governor.enable(time.monotonic_ns())
+        return f'{self.state.value}: torque is on'
+
+    def _switch_off(self) -> str:
+        self._wanted = False
+        self._governor.disable()
+        self.hardware.enable(False)
+        return f'{self.state.value}: torque is off'
+
+    def _clear(self) -> str:
+        if self.state is not State.FAULT:
+            return f'{self.state.value}: there was no fault'
+        self.hardware.close()
+        self.hardware.open()
+        self._governor.clear()
+        self._skipped = self.hardware.skipped
+        return self._switch_on() if self._wanted else f'{self.state.value}: fault cleared, torque is off'
+
+    # The loop ---------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        if self._config.realtime == 'auto':
+            self._grants += prepare_thread(self._config.realtime_priority)
+        try:
+            while not self._stopping:
+                try:
+                    self._cycle()
+                    self._serve()
+                except Exception as error:  # the loop must live on, to keep the hand at zero torque
+                    self._fault(Event.INTERNAL_ERROR, f'internal error: {type(error).__name__}: {error}')
+                    time.sleep(self.hardware.period_s)
+        finally:
+            self.hardware.enable(False)
+
+    def _cycle(self) -> None:
+        try:
+            sample = self.hardware.read(self._patience())
+            for alarm in self.hardware.take_alarms():
+                self._fault(_ALARM_EVENTS[alarm.kind], alarm.text)
+            self._answer(sample)
+        except LinkTimeout:
+            self._fault(
+                Event.FEEDBACK_STALE,
+                f'no sample from the hand for {self._config.stale_after_s * 1e3:.0f} ms; check power and cable')
+        except LinkError as error:
+            self._fault(Event.LINK_ERROR, str(error))
+            time.sleep(self._config.stale_after_s)
+
+    def _patience(self) -> float:
+        """How long to wait for the next sample, s."""
+        last = self._governor.last
+        if last is None or self.state is State.FAULT:
+            return self._config.stale_after_s
+        return max(self._config.stale_after_s - (time.monotonic_ns() - last.stamp_ns) / 1e9, 0.0)
+
+    def _answer(self, sample: HandState) -> None:
+        order: JointCommand | Trajectory | None = None
+        with suppress(IndexError):
+            order = self._mailbox.popleft()
+        before = self.state
+        self.hardware.write(self._governor.step(sample, order))
+        sent = time.monotonic_ns()
+        skipped, self._skipped = self.hardware.skipped - self._skipped, self.hardware.skipped
+        self.statistics.frame(sample.stamp_ns, sample.sequence, skipped)
+        self.statistics.sent(sent)
+        if isinstance(order, JointCommand) and order.stamp_ns and self.state is State.ACTIVE:
+            self.statistics.command_used(order.stamp_ns, sent)
+        if self.state is State.FAULT and before is not State.FAULT:
+            self.hardware.enable(False)
+        for listener in self._listeners:
+            try:
+                listener(sample)
+            except Exception as error:  # what listens must not stop what controls
+                self._listener_error = f'{type(error).__name__}: {error}'
+
+    def _fault(self, event: Event, reason: str) -> None:
+        """Torque off: with several packets when the fault begins, then with one each time it is found again."""
+        self._mailbox.clear()
+        if self._governor.fault(event, reason):
+            self.statistics.interrupt()
+            self.hardware.enable(False)
+        else:
+            with suppress(LinkError):
+                self.hardware.write(self._zero)

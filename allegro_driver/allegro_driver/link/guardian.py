@@ -1,0 +1,95 @@
+"""A second pair of hands on the switch: zero torque even when the driver process is killed.
+
+No hand of this family is known to drop its torque when packets stop, and a killed process sends none. The guardian is
+a tiny child process that shares the socket and waits on a pipe. While the driver lives, the pipe stays open and the
+guardian sleeps. When the driver vanishes, however it dies, the kernel closes the pipe and the guardian sends the stop
+packets that were prepared for it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import suppress
+
+from allegro_description.errors import LinkError
+
+from allegro_driver.link.base import Link
+
+_GAP_S = 0.002
+
+# Run by a bare interpreter (no site packages, nothing of this suite): it must start fast and cannot fail to import.
+_PROGRAM = """
+import json, signal, socket, sys, time
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+order = json.loads(sys.stdin.readline())
+link = socket.socket(fileno=order['descriptor'])
+print('ready', flush=True)
+if sys.stdin.readline() != 'done\\n':
+    for packet in order['packets']:
+        try:
+            link.sendto(bytes.fromhex(packet), tuple(order['peer']))
+        except OSError:
+            pass
+        time.sleep(order['gap_s'])
+link.detach()
+"""
+
+
+class Guardian:
+    """Starts and stops the child process."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child while it watches."""
+        return None if self._process is None else self._process.pid
+
+    def start(self, link: Link, packets: tuple[bytes, ...]) -> None:
+        """Watch over an open link. Does nothing for links without a socket to share, and when already watching.
+
+        Args:
+            link: open; its ``fileno()`` is shared with the child.
+            packets: what leaves the hand without torque, in this order, 2 ms apart.
+
+        Raises:
+            LinkError: the child could not be started.
+        """
+        if self._process is not None or not hasattr(link, 'fileno'):
+            return
+        descriptor = int(link.fileno())
+        ip, port = link.peer.rsplit(':', 1)
+        order = {
+            'descriptor': descriptor, 'peer': [ip, int(port)], 'gap_s': _GAP_S,
+            'packets': [p.hex() for p in packets],
+        }
+        try:
+            # Its own session: Ctrl-C in the terminal reaches every process of the foreground group.
+            process = subprocess.Popen(
+                [sys.executable, '-I', '-S', '-c', _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                text=True, pass_fds=(descriptor,), start_new_session=True,
+            )
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(json.dumps(order) + '\n')
+            process.stdin.flush()
+            if process.stdout.readline() != 'ready\n':
+                raise OSError('it ended at once')
+        except OSError as error:
+            raise LinkError(f'the guardian process cannot be started: {error}; guardian: false goes without') from error
+        self._process = process
+
+    def stop(self) -> None:
+        """Dismiss the child: it ends without sending anything. Does nothing when there is none."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with suppress(OSError, ValueError, subprocess.TimeoutExpired):
+            process.communicate('done\n', timeout=2.0)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
