@@ -1,10 +1,14 @@
-"""The hand: driver, touch and viewer, on the emulated hand unless emulate:=false.
+"""Hand driver and tactile publisher, of a real hand or, with emulate:=true, of an emulated one.
 
-Arguments: `ros2 launch allegro_bringup hand.launch.py --show-args`.
+Arguments: ros2 launch allegro_bringup hand.launch.py --show-args
 """
 
-from allegro_bringup.launching import launch_description
+from launch import LaunchDescription
+
+from allegro_bringup.arguments import HandArgs
+from allegro_bringup.graph import hand_graph
+from allegro_bringup.ros_launch import launch_description
 
 
-def generate_launch_description():
-    return launch_description('hand')
+def generate_launch_description() -> LaunchDescription:
+    return launch_description(HandArgs, hand_graph)

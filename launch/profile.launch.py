@@ -1,10 +1,14 @@
-"""Hand, policy, profiler, recorder and, on the emulated hand, grasp episodes.
+"""A hand with a grasp policy, put through episodes, measured and recorded.
 
-Arguments: `ros2 launch allegro_bringup profile.launch.py --show-args`.
+Arguments: ros2 launch allegro_bringup profile.launch.py --show-args
 """
 
-from allegro_bringup.launching import launch_description
+from launch import LaunchDescription
+
+from allegro_bringup.arguments import ProfileArgs
+from allegro_bringup.graph import profile_graph
+from allegro_bringup.ros_launch import launch_description
 
 
-def generate_launch_description():
-    return launch_description('profile')
+def generate_launch_description() -> LaunchDescription:
+    return launch_description(ProfileArgs, profile_graph)

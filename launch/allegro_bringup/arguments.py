@@ -1,44 +1,132 @@
-"""Arguments of every launch file and of the runner, declared once."""
+"""What can be asked of a launch, declared once: launch arguments, the runner's options and their documentation.
+
+``hand.launch.py`` takes :class:`HandArgs`, ``grasp.launch.py`` :class:`GraspArgs`, ``profile.launch.py`` and the
+runner ``allegro-demo`` :class:`ProfileArgs`; each has all the arguments of the one before.
+"""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from allegro_description.config import parameter
+from allegro_description.config import Parameter, Value, from_mapping, parameter, parameters
+from allegro_description.errors import ConfigError, UnknownName
+
+_BOOLS = {'true': True, 'false': False}
 
 
 @dataclass(frozen=True, slots=True)
-class BringupArgs:
-    """What a person may choose when the suite is started. Names, choices and meanings are the same everywhere."""
+class HandArgs:
+    """Arguments of a hand that moves and feels."""
 
-    model: str = parameter('v5_sense', 'hand model', choices=('v5_sense',))
-    side: str = parameter('right', 'hand side', choices=('right', 'left'))
+    model: str = parameter('v5_sense', 'hand description')
+    side: str = parameter('right', 'which hand', choices=('right', 'left'))
     transport: str = parameter('udp', 'how the hand is connected', choices=('udp',))
-    emulate: bool = parameter(True, 'start the emulated hand and use it; false: a real hand at `address`')
     address: str = parameter(
-        '', "the hand as IP, IP:PEER_PORT or IP:PEER_PORT:LOCAL_PORT; empty: the emulator's, or the factory address")
+        '', 'where the hand is, IP[:PORT[:LOCAL_PORT]]; empty: its factory address, or the emulated hand')
+    emulate: bool = parameter(False, 'start an emulated hand that answers on the wire, and drive that one')
     wire_port: int = parameter(17000, 'UDP port of the emulated hand', low=1024, high=65535)
     control_port: int = parameter(17001, 'UDP port of its control interface', low=1024, high=65535)
-    local_port: int = parameter(18000, 'UDP port of the driver (emulated hand only)', low=1024, high=65535)
+    local_port: int = parameter(18000, 'UDP port of the driver towards the emulated hand', low=1024, high=65535)
     enable: bool = parameter(
-        False, 'switch torque on as soon as the driver runs; always so with the emulated hand')
-    namespace: str = parameter('', 'ROS namespace, one per hand')
-    prefix: str = parameter('', 'prefix of link names, for two hands in one TF tree')
-    params_file: str = parameter('', 'YAML file with parameters that override the defaults')
-    rviz: bool = parameter(False, 'start robot_state_publisher and RViz (needs a ROS desktop installation)')
-    viewer: bool = parameter(True, 'start the browser viewer on 127.0.0.1')
-    viewer_port: int = parameter(8080, 'port of the browser viewer; the next free one is taken', low=1024, high=65535)
-    use_sim_time: bool = parameter(False, 'take time from /clock')
-    autostart: bool = parameter(True, 'lifecycle nodes configure and activate themselves')
-    log_level: str = parameter('info', 'log level of all nodes', choices=('debug', 'info', 'warn', 'error'))
-    policy: str = parameter('tactile_hold_linear', 'policy bundle: a shipped name or a folder')
-    backend: str = parameter('onnxruntime', 'inference backend', choices=('onnxruntime', 'numpy', 'null'))
-    device: str = parameter('cpu', 'device of the backend', choices=('cpu',))
+        False, 'switch torque on as soon as the driver is active, as it always is with an emulated hand; else the '
+        'service hand_driver/enable does')
+    namespace: str = parameter('', 'ROS namespace of all nodes, one per hand')
+    prefix: str = parameter('', 'prefix of joint and link names in the robot description, for two hands in one tree')
+    params_file: str = parameter('', 'YAML file of node parameters; config/parameters.yaml lists them all')
+    viewer: bool = parameter(False, 'show the live hand in a browser')
+    viewer_port: int = parameter(8080, 'TCP port of the browser view on 127.0.0.1', low=1024, high=65535)
+    rviz: bool = parameter(False, 'start robot_state_publisher and RViz')
+    use_sim_time: bool = parameter(False, 'nodes take their time from /clock')
+    autostart: bool = parameter(True, 'nodes configure and activate themselves')
+    log_level: str = parameter('info', 'least severe log message shown', choices=('debug', 'info', 'warn', 'error'))
+
+
+@dataclass(frozen=True, slots=True)
+class GraspArgs(HandArgs):
+    """Arguments of a hand that grasps."""
+
+    policy: str = parameter('tactile_hold_linear', 'policy bundle: a name that ships with the suite, or a folder')
+    backend: str = parameter('onnxruntime', 'inference backend')
+    device: str = parameter('cpu', 'device of the backend')
     mode: str = parameter(
-        'sim', 'shadow computes only, sim commands the emulated hand, live commands a real one',
-        choices=('shadow', 'sim', 'live'))
-    output_dir: str = parameter('runs/latest', 'where report, results and bag are written')
-    record: bool = parameter(True, 'record a bag into output_dir')
-    duration: float = parameter(60.0, 'how long episodes are run', unit='s', low=1.0, high=86400.0)
-    level: str = parameter('L2', 'disturbance of the episodes', choices=('L0', 'L1', 'L2', 'L3', 'L4'))
-    seed: int = parameter(0, 'seed of the first episode', low=0, high=2**31 - 1)
+        'auto', 'shadow computes and commands nothing, sim commands an emulated hand, live a real one; auto: sim with '
+        'emulate, else shadow', choices=('auto', 'shadow', 'sim', 'live'))
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileArgs(GraspArgs):
+    """Arguments of a grasping hand that is measured. The episodes are the emulator's, so it runs by default."""
+
+    emulate: bool = parameter(True, 'start an emulated hand that answers on the wire, and drive that one')
+    episodes: int = parameter(0, 'episodes to run; 0: as many as fit into the duration', low=0, high=100000)
+    duration: float = parameter(
+        60.0, 'no episode begins that would not end within this time', unit='s', low=7.0, high=86400.0)
+    seed: int = parameter(0, 'seed of the first episode; the next ones count up', low=0, high=2**31 - 1)
+    level: str = parameter('L2', 'how hard episodes disturb the object', choices=('L0', 'L1', 'L2', 'L3', 'L4'))
+    output_dir: str = parameter('', 'folder for report, result and bag; empty: runs/<time> where it is started')
+    record: bool = parameter(True, 'record every topic into a bag')
+
+
+Args = TypeVar('Args', bound=HandArgs)
+
+
+def launch_default(declared: Parameter) -> str:
+    """Return a default as launch arguments want it: text, ``true`` and ``false`` in lower case."""
+    return str(declared.default).lower() if isinstance(declared.default, bool) else str(declared.default)
+
+
+def launch_choices(declared: Parameter) -> tuple[str, ...] | None:
+    """Return the allowed texts, or None where anything of the right kind is allowed."""
+    return tuple(_BOOLS) if isinstance(declared.default, bool) else declared.choices or None
+
+
+def description(declared: Parameter) -> str:
+    """Return meaning, unit and range in one line."""
+    ranged = f' ({declared.allowed()}' if declared.low is not None or declared.high is not None else ''
+    unit = f' {declared.unit})' if ranged and declared.unit else ')' if ranged else ''
+    return f'{declared.doc}{ranged}{unit}'
+
+
+def from_texts(args_class: type[Args], texts: Mapping[str, str]) -> Args:
+    """Build arguments from texts, as launch files and shells hand them over.
+
+    Raises:
+        UnknownName: an argument that does not exist.
+        ConfigError: a value of the wrong kind, or outside its range.
+    """
+    known = {declared.name: declared for declared in parameters(args_class)}
+    values: dict[str, Any] = {}
+    for name, text in texts.items():
+        if name not in known:
+            raise UnknownName('argument', name, known)
+        values[name] = _value(known[name], text)
+    return from_mapping(args_class, values)
+
+
+def add_options(parser: argparse.ArgumentParser, args_class: type[HandArgs], defaults: Mapping[str, Value]) -> None:
+    """Add one ``--option`` per argument to a command line; ``defaults`` are those that differ from the launch file's."""
+    for declared in parameters(args_class):
+        shown = defaults.get(declared.name, declared.default)
+        text = str(shown).lower() if isinstance(shown, bool) else str(shown)
+        choices = launch_choices(declared)
+        parser.add_argument(
+            '--' + declared.name.replace('_', '-'), default=text, choices=choices,
+            metavar=None if choices else declared.kind.upper(),
+            help=(description(declared) + (f' (default: {text})' if text else '')).replace('%', '%%'),
+        )
+
+
+def _value(declared: Parameter, text: str) -> Value:
+    try:
+        if isinstance(declared.default, bool):
+            return _BOOLS[text.strip().lower()]
+        if isinstance(declared.default, (int, float)):
+            return type(declared.default)(text)
+    except (KeyError, ValueError):
+        choices = launch_choices(declared)
+        allowed = 'one of ' + ', '.join(choices) if choices else declared.allowed()
+        raise ConfigError(f'argument {declared.name!r} is {text!r}; allowed: {allowed}') from None
+    return text

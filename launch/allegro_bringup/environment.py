@@ -16,7 +16,7 @@ from pathlib import Path
 
 from allegro_description.errors import MissingDependency
 
-_LEAKING = ('_ROS_WHEELS_BOOTSTRAP_COMPLETE', 'ROS_LOCALHOST_ONLY', 'PYTHONDONTWRITEBYTECODE')
+_LEAKING = ('_ROS_WHEELS_BOOTSTRAP_COMPLETE', 'ROS_LOCALHOST_ONLY')
 # Fast DDS derives its UDP ports from the domain id. Above 101 they reach into the range Linux gives to anybody.
 _DOMAINS = range(1, 102)
 

@@ -1,90 +1,213 @@
-"""The node list: pure data. Launch files and the runner without ROS's launch both start exactly this."""
+"""Which processes make up a hand, a grasping hand and a measured hand: the one list behind both ways to start them.
+
+``*.launch.py`` turns these specifications into launch actions (:mod:`allegro_bringup.ros_launch`), the runner for
+machines without ``ros2 launch`` turns them into child processes (:mod:`allegro_bringup.processes`). Nothing here
+starts anything or imports ROS.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from allegro_bringup.arguments import BringupArgs
+from allegro_bringup.arguments import GraspArgs, HandArgs, ProfileArgs
+from allegro_description.config import Value
+from allegro_description.errors import ConfigError
+from allegro_description.model import load_hand
+from allegro_description.share import share_dir
 
-Value = bool | int | float | str
+LOOPBACK = '127.0.0.1'
 
 
 @dataclass(frozen=True, slots=True)
-class NodeSpec:
-    """One process.
+class ProcessSpec:
+    """A process without ROS.
 
     Attributes:
-        package, executable: as ``ros2 run`` takes them.
-        name: node name; '' for a process without ROS.
-        parameters: ROS parameters by name; only for nodes.
-        arguments: command line; only for processes without ROS.
-        needed: the whole graph ends when this process ends.
+        package: ROS package it belongs to.
+        executable: its name in that package.
+        name: how logs and messages call it.
+        arguments: command line.
+        required: the rest cannot go on without it.
     """
 
     package: str
     executable: str
-    name: str = ''
-    parameters: Mapping[str, Value] = field(default_factory=dict)
+    name: str
     arguments: tuple[str, ...] = ()
-    needed: bool = False
+    required: bool = True
 
 
-def hand_address(args: BringupArgs) -> str:
-    """Where the driver finds the hand."""
-    if args.address or not args.emulate:
-        return args.address
-    return f'127.0.0.1:{args.wire_port}:{args.local_port}'
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """A ROS node in a process of its own.
+
+    Attributes:
+        package: ROS package it belongs to.
+        executable: its name in that package, and the node's name.
+        namespace: ROS namespace, without leading slash; empty for the root.
+        parameters: values that outrank those of the files.
+        params_files: YAML files of parameters, the later ones outrank.
+        arguments: command line before the ROS arguments.
+        log_level: least severe log message.
+        required: the rest cannot go on without it.
+        commands_hand: it sends torque to the hand, so it is the first to be stopped in a hurry.
+        writes_files: it completes files when it is stopped, so it is given time to.
+        ends_run: when it is through, the run is over.
+    """
+
+    package: str
+    executable: str
+    namespace: str = ''
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    params_files: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    log_level: str = 'info'
+    required: bool = True
+    commands_hand: bool = False
+    writes_files: bool = False
+    ends_run: bool = False
+
+    @property
+    def name(self) -> str:
+        """Node name."""
+        return self.executable
 
 
-def hand_graph(args: BringupArgs) -> list[NodeSpec]:
-    """The hand: emulator (if wanted), driver, tactile publisher, viewer, RViz."""
-    hand: dict[str, Value] = {'model': args.model, 'side': args.side}
-    specs = []
-    if args.emulate:
-        specs.append(NodeSpec('allegro_driver', 'hand_emulator', arguments=(
-            '--model', args.model, '--side', args.side, '--port', str(args.wire_port),
-            '--control-port', str(args.control_port))))
-        specs.append(NodeSpec('allegro_driver', 'episode_control', 'episode_control', {
-            'control_port': args.control_port, 'level': args.level, 'seed': args.seed}))
-    managed: dict[str, Value] = {**hand, 'autostart': args.autostart}
-    specs += [
-        NodeSpec('allegro_driver', 'hand_driver', 'hand_driver', {
-            **managed, 'address': hand_address(args), 'enable_on_activate': args.enable or args.emulate}),
-        NodeSpec('allegro_driver', 'tactile_publisher', 'tactile_publisher', managed),
-    ]
+Spec = ProcessSpec | NodeSpec
+
+
+def hand_graph(args: HandArgs) -> tuple[Spec, ...]:
+    """Driver and tactile publisher; the emulated hand before them, viewers after them, as asked for.
+
+    Raises:
+        UnknownName: no such hand.
+        ConfigError: arguments that exclude each other, or a parameter file that does not exist.
+    """
+    load_hand(args.model, args.side)
+    driver = {
+        **_hand(args), 'link': args.transport, 'address': hand_address(args), 'autostart': args.autostart,
+        'enable_on_activate': args.enable or args.emulate,
+    }
+    specs: list[Spec] = [emulator(args)] if args.emulate else []
+    specs.append(NodeSpec('allegro_driver', 'hand_driver', parameters=driver, commands_hand=True, **_shared(args)))
+    touch = {**_hand(args), 'autostart': args.autostart}
+    specs.append(NodeSpec('allegro_driver', 'tactile_publisher', parameters=touch, **_shared(args)))
     if args.viewer:
-        specs.append(NodeSpec('allegro_description', 'hand_viewer', 'hand_viewer', {**hand, 'port': args.viewer_port}))
-    return specs
+        viewer = {**_hand(args), 'port': args.viewer_port}
+        specs.append(
+            NodeSpec('allegro_description', 'hand_viewer', parameters=viewer, required=False, **_shared(args)))
+    if args.rviz:
+        specs.extend(_rviz(args))
+    return tuple(specs)
 
 
-def grasp_graph(args: BringupArgs) -> list[NodeSpec]:
-    """The hand and the policy that closes it."""
-    return [
-        *hand_graph(args),
-        NodeSpec('allegro_ai', 'grasp_policy', 'grasp_policy', {
-            'model': args.model, 'side': args.side, 'autostart': args.autostart, 'bundle': args.policy,
-            'backend': args.backend, 'mode': args.mode}),
-    ]
+def grasp_graph(args: GraspArgs) -> tuple[Spec, ...]:
+    """Return the hand and the policy that moves it.
+
+    Raises:
+        UnknownName, ConfigError: as :func:`hand_graph`; also a mode that does not fit the hand.
+    """
+    policy = {
+        **_hand(args), 'autostart': args.autostart, 'bundle': args.policy, 'backend': args.backend,
+        'device': args.device, 'mode': policy_mode(args),
+    }
+    return (*hand_graph(args), NodeSpec('allegro_ai', 'grasp_policy', parameters=policy, **_shared(args)))
 
 
-def profile_graph(args: BringupArgs) -> list[NodeSpec]:
-    """Hand, policy, profiler and recorder; with the emulated hand also the episodes."""
+def profile_graph(args: ProfileArgs) -> tuple[Spec, ...]:
+    """Return the grasping hand, the episodes it is put through, and what measures and records them.
+
+    Raises:
+        UnknownName, ConfigError: as :func:`grasp_graph`; also an empty ``output_dir``.
+    """
+    if not args.output_dir:
+        raise ConfigError('output_dir is empty; give the folder that report, result and bag go to')
+    files = {**_hand(args), 'output_dir': args.output_dir}
     specs = [
         *grasp_graph(args),
-        NodeSpec('allegro_bench', 'inference_profiler', 'inference_profiler', {
-            'model': args.model, 'side': args.side, 'output_dir': args.output_dir}),
+        NodeSpec('allegro_bench', 'inference_profiler', parameters=files, writes_files=True, **_shared(args)),
     ]
     if args.record:
-        specs.append(NodeSpec('allegro_bench', 'bag_recorder', 'bag_recorder', {
-            'model': args.model, 'side': args.side, 'output_dir': args.output_dir}))
+        specs.append(NodeSpec('allegro_bench', 'bag_recorder', parameters=files, writes_files=True, **_shared(args)))
     if args.emulate:
-        specs.append(NodeSpec('allegro_bench', 'episode_runner', 'episode_runner', {
-            'model': args.model, 'side': args.side, 'duration_s': args.duration, 'output_dir': args.output_dir,
-            'json': True}, needed=True))
-    return specs
+        control = {**_hand(args), 'control_port': args.control_port, 'seed': args.seed, 'level': args.level}
+        runner = {**files, 'episodes': args.episodes, 'duration_s': args.duration, 'json': True}
+        specs.append(NodeSpec('allegro_driver', 'episode_control', parameters=control, **_shared(args)))
+        specs.append(NodeSpec('allegro_bench', 'episode_runner', parameters=runner, ends_run=True, **_shared(args)))
+    return tuple(specs)
 
 
-GRAPHS: Mapping[str, Callable[[BringupArgs], list[NodeSpec]]] = {
-    'hand': hand_graph, 'grasp': grasp_graph, 'profile': profile_graph,
-}
+def emulator(args: HandArgs) -> ProcessSpec:
+    """Return the emulated hand on this machine."""
+    ports = ('--port', str(args.wire_port), '--control-port', str(args.control_port))
+    return ProcessSpec(
+        'allegro_driver', 'hand_emulator', 'hand_emulator',
+        ('--model', args.model, '--side', args.side, '--host', LOOPBACK, *ports),
+    )
+
+
+def hand_address(args: HandArgs) -> str:
+    """Where the driver looks for the hand.
+
+    Raises:
+        ConfigError: an address was given although the hand is emulated.
+    """
+    if not args.emulate:
+        return args.address
+    if args.address:
+        raise ConfigError(
+            f'address is {args.address!r} but emulate is true: set emulate to false for a real hand at that address, '
+            'or leave the address empty for an emulated one'
+        )
+    return f'{LOOPBACK}:{args.wire_port}:{args.local_port}'
+
+
+def policy_mode(args: GraspArgs) -> str:
+    """Which mode the policy node is told. A policy moves a real hand only if that was said in so many words.
+
+    Raises:
+        ConfigError: ``live`` with an emulated hand, or ``sim`` with a real one.
+    """
+    if args.mode == 'auto':
+        return 'sim' if args.emulate else 'shadow'
+    if args.mode == ('live' if args.emulate else 'sim'):
+        raise ConfigError(
+            f'mode is {args.mode!r} but emulate is {str(args.emulate).lower()}: sim moves emulated hands, live real ones')
+    return args.mode
+
+
+def _hand(args: HandArgs) -> dict[str, Value]:
+    return {'model': args.model, 'side': args.side, 'use_sim_time': args.use_sim_time}
+
+
+def _shared(args: HandArgs) -> dict[str, Any]:
+    return {
+        'namespace': args.namespace.strip('/'), 'params_files': _params_files(args), 'log_level': args.log_level,
+    }
+
+
+def _params_files(args: HandArgs) -> tuple[str, ...]:
+    if not args.params_file:
+        return ()
+    path = Path(args.params_file).expanduser()
+    if not path.is_file():
+        template = share_dir('allegro_bringup') / 'config' / 'parameters.yaml'
+        raise ConfigError(f'params_file {str(path)!r} does not exist; a copy of {template} is a good start')
+    return (str(path.resolve()),)
+
+
+def _rviz(args: HandArgs) -> tuple[NodeSpec, NodeSpec]:
+    from allegro_description.urdf import build_urdf
+
+    urdf = build_urdf(load_hand(args.model, args.side), args.prefix)
+    time: dict[str, Value] = {'use_sim_time': args.use_sim_time}
+    config = share_dir('allegro_bringup') / 'rviz' / 'hand.rviz'
+    shared = {**_shared(args), 'required': False}
+    return (
+        NodeSpec('robot_state_publisher', 'robot_state_publisher',
+                 parameters={'robot_description': urdf, **time}, **shared),
+        NodeSpec('rviz2', 'rviz2', parameters=time, arguments=('-d', str(config)), **shared),
+    )

@@ -58,7 +58,6 @@ def action(spec: Spec) -> Any:
         name=spec.name,
         namespace=spec.namespace or None,
         parameters=[*spec.params_files, dict(spec.parameters)],
-        remappings=list(spec.remappings),
         arguments=list(spec.arguments),
         ros_arguments=['--log-level', spec.log_level],
         output='screen',
