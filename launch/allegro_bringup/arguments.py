@@ -107,7 +107,7 @@ def from_texts(args_class: type[Args], texts: Mapping[str, str]) -> Args:
 
 
 def add_options(parser: argparse.ArgumentParser, args_class: type[HandArgs], defaults: Mapping[str, Value]) -> None:
-    """Add one ``--option`` per argument to a command line; ``defaults`` are those that differ from the launch file's."""
+    """Add one ``--option`` per argument to a command line; ``defaults`` outrank those of the launch file."""
     for declared in parameters(args_class):
         shown = defaults.get(declared.name, declared.default)
         text = str(shown).lower() if isinstance(shown, bool) else str(shown)

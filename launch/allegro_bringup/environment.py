@@ -36,8 +36,8 @@ def find_executable(package: str, executable: str) -> list[str]:
         if os.access(path, os.X_OK):
             return [str(path)]
     for point in importlib.metadata.entry_points(group='console_scripts', name=executable):
-        code = f'import sys; from {point.module} import {point.attr} as run; sys.argv[0] = {executable!r}; sys.exit(run())'
-        return [sys.executable, '-c', code]
+        code = f'import sys; from {point.module} import {point.attr} as run; sys.argv[0] = {executable!r}; '
+        return [sys.executable, '-c', code + 'sys.exit(run())']
     raise MissingDependency(
         f'program {executable!r} of package {package!r} is not installed here; '
         'build the workspace with colcon, or set it up with `make demo` or `make test`'
@@ -55,6 +55,10 @@ def child_environment(domain_id: int, base: Mapping[str, str] | None = None) -> 
     environment['ROS_DOMAIN_ID'] = str(domain_id)
     environment['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     environment['PYTHONUNBUFFERED'] = '1'
+    # One thread each: a second one of a matrix library costs a control loop more than it gives on small matrices.
+    for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):
+        environment.setdefault(name, '1')
+    environment['RCUTILS_COLORIZED_OUTPUT'] = '0'
     prefix = Path(sys.prefix)
     if _has_ros_wheels(prefix):
         site = prefix / 'lib' / f'python{sys.version_info.major}.{sys.version_info.minor}' / 'site-packages'

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from allegro_bringup.arguments import GraspArgs, HandArgs, ProfileArgs
 from allegro_description.config import Value
 from allegro_description.errors import ConfigError
 from allegro_description.model import load_hand
 from allegro_description.share import share_dir
+
+from allegro_bringup.arguments import GraspArgs, HandArgs, ProfileArgs
 
 LOOPBACK = '127.0.0.1'
 
@@ -175,7 +176,8 @@ def policy_mode(args: GraspArgs) -> str:
         return 'sim' if args.emulate else 'shadow'
     if args.mode == ('live' if args.emulate else 'sim'):
         raise ConfigError(
-            f'mode is {args.mode!r} but emulate is {str(args.emulate).lower()}: sim moves emulated hands, live real ones')
+            f'mode is {args.mode!r} but emulate is {str(args.emulate).lower()}: '
+            'sim moves emulated hands, live real ones')
     return args.mode
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -11,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import yaml
-
 from allegro_bench.processes import cpu_seconds
+
 from allegro_bringup.environment import find_executable
 from allegro_bringup.graph import NodeSpec, Spec
 
@@ -92,12 +93,14 @@ class Child:
         return last.partition(']: ')[2] or last if last.startswith('[') else last
 
     def signal(self, number: int) -> None:
-        """Send a signal to its whole process group; nothing happens if it is gone."""
+        """Send a signal to it alone: a helper it keeps for its own end must see that end. Nothing if it is gone."""
         if self.running:
-            try:
-                os.killpg(self.process.pid, number)
-            except ProcessLookupError:
-                pass
+            self.process.send_signal(number)
+
+    def sweep(self) -> None:
+        """Kill what it may have left behind in its process group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def wait_until_gone(children: Iterable[Child], deadline: float, tick: Callable[[], None] = lambda: None) -> list[Child]:

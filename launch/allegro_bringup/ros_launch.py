@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from launch import LaunchContext, LaunchDescription
+from allegro_description.config import parameters
+from allegro_description.errors import AllegroError
 from launch.actions import DeclareLaunchArgument, EmitEvent, ExecuteProcess, LogInfo, OpaqueFunction
 from launch.events import Shutdown
 from launch.substitutions import LaunchConfiguration
@@ -15,8 +16,7 @@ from allegro_bringup.arguments import Args, description, from_texts, launch_choi
 from allegro_bringup.environment import find_executable
 from allegro_bringup.graph import NodeSpec, ProcessSpec, Spec
 from allegro_bringup.runs import with_output_dir
-from allegro_description.config import parameters
-from allegro_description.errors import AllegroError
+from launch import LaunchContext, LaunchDescription
 
 
 def launch_description(args_class: type[Args], graph: Callable[[Args], tuple[Spec, ...]]) -> LaunchDescription:

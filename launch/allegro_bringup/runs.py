@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any, TypeVar
 
-A = TypeVar('A')
+from allegro_bringup.arguments import Args, ProfileArgs
 
 
 def new_run_folder(parent: Path) -> Path:
@@ -17,10 +16,9 @@ def new_run_folder(parent: Path) -> Path:
     return next(path for path in candidates if not path.exists())
 
 
-def with_output_dir(args: A) -> A:
+def with_output_dir(args: Args) -> Args:
     """Return the arguments with an empty ``output_dir`` filled in; arguments without one are returned as they are."""
-    given: Any = args
-    if not hasattr(given, 'output_dir'):
+    if not isinstance(args, ProfileArgs):
         return args
-    folder = Path(given.output_dir).expanduser() if given.output_dir else new_run_folder(Path('runs'))
-    return dataclasses.replace(given, output_dir=str(folder.resolve()))
+    folder = Path(args.output_dir).expanduser() if args.output_dir else new_run_folder(Path('runs'))
+    return dataclasses.replace(args, output_dir=str(folder.resolve()))
