@@ -1,0 +1,54 @@
+"""Parameters of the profiling and episode nodes, declared once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from allegro_description.config import parameter
+
+
+@dataclass(frozen=True, slots=True)
+class ProfilerConfig:
+    """Parameters of ``inference_profiler``."""
+
+    model: str = parameter('v5_sense', 'hand model')
+    side: str = parameter('right', 'which hand', choices=('right', 'left'))
+    output_dir: str = parameter('runs/profile', 'folder for result.json, ticks.npz, series.npz and report.html')
+    deadline_ms: float = parameter(
+        0.0, 'a tick that finishes later than this after its release is missed; 0: one control period',
+        unit='ms', low=0.0, high=10000.0)
+    warmup_ticks: int = parameter(
+        100, 'first ticks of each backend that are kept but not counted in the summary', low=0, high=100000)
+    window_s: float = parameter(
+        60.0, 'stretch that the live diagnostics look back on', unit='s', low=1.0, high=3600.0)
+    meter: str = parameter('auto', 'energy meter: auto, none, powercap, or another installed one')
+    policy_node: str = parameter('grasp_policy', 'name of the node whose CPU time is divided by its inferences')
+    driver_node: str = parameter('hand_driver', 'name of the node whose loop timing is forwarded')
+    trace_rate_hz: float = parameter(
+        20.0, 'rate at which touch and torque are kept for the report; 0 leaves them out', unit='Hz',
+        low=0.0, high=100.0)
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerConfig:
+    """Parameters of ``episode_runner``."""
+
+    model: str = parameter('v5_sense', 'hand model')
+    side: str = parameter('right', 'which hand', choices=('right', 'left'))
+    episodes: int = parameter(0, 'how many episodes to run; 0: as many as fit into duration_s', low=0, high=100000)
+    duration_s: float = parameter(
+        60.0, 'begin no further episode that would not end within this time; used where episodes is 0', unit='s',
+        low=7.0, high=86400.0)
+    pause_s: float = parameter(
+        1.2, 'longest wait for the hand to reach the start pose between two episodes', unit='s', low=0.1, high=30.0)
+    start_pose: str = parameter('pregrasp', 'named pose from which an episode begins')
+    start_tolerance_rad: float = parameter(
+        0.15, 'largest joint error at which the hand counts as being at the start pose', unit='rad', low=0.01, high=1.0)
+    episode_timeout_s: float = parameter(
+        15.0, 'give up on an episode that has not ended by then', unit='s', low=1.0, high=600.0)
+    service_timeout_s: float = parameter(
+        15.0, 'give up if a service is not there or does not answer by then', unit='s', low=0.1, high=600.0)
+    policy_node: str = parameter('grasp_policy', 'name of the policy node')
+    control_node: str = parameter('episode_control', 'name of the episode control node')
+    output_dir: str = parameter('', 'folder for episodes.json; empty writes none')
+    json: bool = parameter(False, 'print one JSON object per line instead of text')
