@@ -1,11 +1,11 @@
 """Small random-weights bundles for tests: complete and honest about being untrained."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from allegro_ai import golden, integrity, ood
 from allegro_ai.bundle import Bundle
 from allegro_ai.contract import METADATA
 from allegro_ai.export import linear_contract, write_bundle
@@ -13,6 +13,8 @@ from allegro_ai.linear_graph import build_linear_onnx
 from allegro_ai.linear_policy import INPUTS, LinearLayout, LinearPolicy
 from allegro_ai.observation import ObservationSpec
 from allegro_description.model import HandModel, load_hand
+
+from allegro_ai import golden, integrity, ood
 
 PROVENANCE = {
     'simulator': 'none', 'env': 'none', 'commit': 'unknown', 'steps': 0, 'seed': 0, 'wall_s': 0.0, 'cpu': 'none',
@@ -51,10 +53,8 @@ def edit_contract(folder: Path, change: Any) -> None:
     change(document)
     proto = onnx.load(folder / integrity.GRAPH)
     props = {p.key: p.value for p in proto.metadata_props}
-    try:
+    with contextlib.suppress(ValueError):  # NaN has no canonical form; the schema refuses it before hashes are compared
         props[METADATA['contract']] = integrity.contract_hash(document)
-    except ValueError:
-        pass  # NaN has no canonical form; the schema refuses it before any hash is compared
     for key in ('name', 'version'):
         value = document.get('bundle', {}).get(key)
         if isinstance(value, str):
