@@ -16,7 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from allegro_description.config import Value
 from allegro_description.errors import AllegroError
+from allegro_driver.emulator.client import EmulatorClient
 
 from allegro_bringup.arguments import ProfileArgs, add_options, from_texts
 from allegro_bringup.environment import child_environment, free_domain_id, free_port
@@ -26,7 +28,7 @@ from allegro_bringup.progress import Progress, bar, table
 from allegro_bringup.runs import with_output_dir
 from allegro_bringup.session import Interrupted, RunFailed, Session, StopRequest
 
-DEFAULTS = {'viewer': True, 'log_level': 'warn'}
+DEFAULTS: dict[str, Value] = {'viewer': True, 'log_level': 'warn'}
 """Where the runner differs from ``profile.launch.py``: it shows the hand, and its logs are files."""
 
 GRACE_S = 30.0
@@ -41,10 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             args = with_output_dir(free_ports(parse(arguments)))
             return Demo(args, progress, request).run()
+        except Interrupted:
+            return 130
         except AllegroError as error:
-            progress.line()
             print(f'allegro-demo: {error}', file=sys.stderr)
-            return 130 if isinstance(error, Interrupted) else 1 if isinstance(error, RunFailed) else 2
+            return 1 if isinstance(error, RunFailed) else 2
 
 
 def parse(arguments: Sequence[str] | None) -> ProfileArgs:
@@ -72,10 +75,9 @@ def free_ports(args: ProfileArgs) -> ProfileArgs:
 
 def torque_ma(args: ProfileArgs) -> float | None:
     """Ask the emulated hand for the largest motor current that is commanded, mA; None if there is no answer."""
-    from allegro_driver.emulator.client import EmulatorClient
-
     try:
-        status = EmulatorClient('127.0.0.1', args.control_port, timeout_s=0.2).request('status')
+        with EmulatorClient('127.0.0.1', args.control_port, timeout_s=0.2) as client:
+            status = client.request('status')
     except (AllegroError, OSError):
         return None
     return max((abs(float(value)) for value in status['current_ma']), default=0.0)
@@ -111,8 +113,9 @@ class Demo:
             self._sample_cpu()
             self.session.finish(self._writing)
         except BaseException as error:
+            self.progress.line('stopping …')
             self.session.hurry()
-            self._say_stopped(isinstance(error, Interrupted))
+            self._say_stopped()
             raise
         self.session.request.check()
         return self._report()
@@ -164,14 +167,13 @@ class Demo:
     def _writing(self) -> None:
         self.progress.status('writing report and bag …')
 
-    def _say_stopped(self, interrupted: bool) -> None:
+    def _say_stopped(self) -> None:
         if not self.session.children:
             return
         torque = self.session.torque_ma
         state = 'torque is zero' if torque == 0.0 else 'torque unknown' if torque is None else f'TORQUE {torque:.0f} mA'
         killed = f'; had to be killed: {", ".join(self.session.killed)}' if self.session.killed else ''
-        self.progress.line(f'{"stopped" if interrupted else "everything else stopped"}, {state}{killed}')
-        self.progress.line(f'kept: {self.folder}')
+        self.progress.line(f'stopped, {state}{killed}; what was recorded is in {self.folder}')
 
     def _report(self) -> int:
         path = self.folder / 'result.json'

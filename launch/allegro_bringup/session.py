@@ -1,4 +1,4 @@
-"""One run without ``ros2 launch``: start the graph in order, watch it, stop it so that the hand is left without torque."""
+"""One run without ``ros2 launch``: start the graph in order, watch it, stop it with the hand left without torque."""
 
 from __future__ import annotations
 
