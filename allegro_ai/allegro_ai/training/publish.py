@@ -11,10 +11,10 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
 from allegro_description.errors import ConfigError
 from allegro_description.model import HandModel
@@ -98,7 +98,7 @@ def publish(
     policy = LinearPolicy(hand, shipped.parameters)
     headline = _headline(documents[HEADLINE_LEVEL], arm(shipped), arm(blind))
     provenance = {
-        'simulator': f'mujoco {mujoco.__version__}', 'env': 'TactileHold-v1', 'commit': _commit(),
+        'simulator': f'mujoco {version("mujoco")}', 'env': 'TactileHold-v1', 'commit': _commit(),
         'steps': shipped.episodes * STEPS, 'seed': shipped.config.seed, 'wall_s': round(shipped.wall_s, 1),
         'cpu': f'{platform.machine()}, {workers.count} processes', 'randomisation': 'train.yaml',
         'touch_used': True,
