@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def publish(
     policy = LinearPolicy(hand, shipped.parameters)
     headline = _headline(documents[HEADLINE_LEVEL], arm(shipped), arm(blind))
     provenance = {
-        'simulator': f'mujoco {version("mujoco")}', 'env': 'TactileHold-v1', 'commit': _commit(),
+        'simulator': f'mujoco {metadata.version("mujoco")}', 'env': 'TactileHold-v1', 'commit': _commit(),
         'steps': shipped.episodes * STEPS, 'seed': shipped.config.seed, 'wall_s': round(shipped.wall_s, 1),
         'cpu': f'{platform.machine()}, {workers.count} processes', 'randomisation': 'train.yaml',
         'touch_used': True,
