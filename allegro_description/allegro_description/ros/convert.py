@@ -38,11 +38,6 @@ def to_stamp(ns: int) -> Time:
     return Time(sec=sec, nanosec=nanosec)
 
 
-@lru_cache(maxsize=8)
-def _names(model: HandModel) -> list[str]:
-    return list(model.joint_names)
-
-
 def _doubles(values: Array) -> array[float]:
     return array('d', np.ascontiguousarray(values, dtype=np.float64).tobytes())
 
@@ -52,7 +47,7 @@ def joint_state_message(model: HandModel, state: HandState) -> JointState:
     message = JointState()
     message.header.stamp = to_stamp(state.stamp_ns)
     message.header.frame_id = model.palm
-    message.name = _names(model)
+    message.name = list(model.joint_names)
     message.position = _doubles(state.position)
     message.velocity = _doubles(state.velocity)
     if state.current_ma is not None:
@@ -65,7 +60,7 @@ def command_message(model: HandModel, command: JointCommand) -> JointState:
     message = JointState()
     message.header.stamp = to_stamp(command.stamp_ns)
     message.header.frame_id = model.palm
-    message.name = _names(model)
+    message.name = list(model.joint_names)
     if command.position is not None:
         message.position = _doubles(command.position)
     if command.effort is not None:
@@ -129,7 +124,7 @@ def _cloud(model: HandModel, stamp_ns: int, points: NDArray[Any], fields: list[P
     cloud.header.stamp = to_stamp(stamp_ns)
     cloud.header.frame_id = model.palm
     cloud.height, cloud.width = 1, len(points)
-    cloud.fields = fields
+    cloud.fields = list(fields)
     cloud.point_step = points.dtype.itemsize
     cloud.row_step = points.nbytes
     cloud.data = array('B', points.tobytes())

@@ -87,8 +87,11 @@ class _Diagnosed:
         values = {**values, 'pid': os.getpid(), 'cpu_s': f'{time.process_time():.3f}'}
         self._diagnostics.publish(diagnostic_array(self, 'status', level, message, values, self.hardware_id))
 
-    def request_exit(self, code: int = 0) -> None:
-        """End the process with ``code`` after the current callback; the node is stopped safely first."""
+    def request_exit(self, *, code: int = 0) -> None:
+        """End the process with ``code`` after the current callback; the node is stopped safely first.
+
+        Keyword only: rclpy hands its timer's info to any timer callback that could take one positional argument.
+        """
         self.exit_code = code
 
 
@@ -183,7 +186,7 @@ class ManagedNode(_Diagnosed, LifecycleNode):
             if self._lifecycle.retry:
                 self._schedule_start(self._lifecycle.retry_s)
             else:
-                self.request_exit(2)
+                self.request_exit(code=2)
 
     def stop_safely(self) -> None:
         """Deactivate and clean up from any state. Called by :func:`run` on every way out."""
