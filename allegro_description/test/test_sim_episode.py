@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-
 from allegro_description.errors import ConfigError, UnknownName
 from allegro_description.model import load_hand
 from allegro_description.simulation.episode import DROP_DISTANCE, GRIP_FORCE_N, LEVELS, Episode, Score

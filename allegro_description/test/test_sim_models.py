@@ -5,9 +5,6 @@ from xml.etree import ElementTree
 import mujoco
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from allegro_description.errors import ConfigError, UnknownName
 from allegro_description.kinematics import Kinematics, axis_rotation, homogeneous, rotation
 from allegro_description.mjcf import Scene, build_mjcf
@@ -15,6 +12,8 @@ from allegro_description.model import load_hand
 from allegro_description.simulation.objects import SHAPES, ObjectSpec
 from allegro_description.simulation.plant import Plant
 from allegro_description.urdf import build_urdf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 HAND = load_hand()
 FRAMES = [f.name for f in HAND.frames]

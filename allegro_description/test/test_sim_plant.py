@@ -3,7 +3,6 @@
 import mujoco
 import numpy as np
 import pytest
-
 from allegro_description.errors import AllegroError, CommandRefused, ConfigError
 from allegro_description.model import load_hand
 from allegro_description.simulation.batch import Batch

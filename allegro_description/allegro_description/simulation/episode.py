@@ -163,7 +163,8 @@ class Episode:
 
         Args:
             plant: a plant built with this episode's object.
-            position, velocity: the hand's state, rad and rad/s; the start pose at rest if None.
+            position: the hand's joint angles, rad; the start pose if None.
+            velocity: the hand's joint velocities, rad/s; at rest if None.
         """
         xyz, quat = self.object_pose
         for lift in range(31):
