@@ -43,6 +43,9 @@ def merge(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         kind = event['event']
         same = next((r for r in reversed(rows) if r.get('index') == facts.get('index')), None)
         if kind == 'started' or same is None:
+            if kind == 'started' and rows and rows[-1]['ended'] is None:
+                # Only one episode runs at a time, so this one was stopped, or its end was not heard.
+                rows[-1] |= {'ended': 'stopped', 'end_s': event['time_s']}
             rows.append({'start_s': event['time_s'] if kind == 'started' else None, 'end_s': None, 'ended': None})
             same = rows[-1]
         same.update(facts)

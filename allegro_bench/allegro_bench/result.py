@@ -29,6 +29,8 @@ from allegro_bench.validity import check
 SCHEMA = {'name': 'allegro_bench.result.live', 'version': 1}
 RESULT_FILE = 'result.json'
 DRIVER_KEYS = ('on_time', 'jitter', 'overrun', 'loop')
+PASSING = ('message', 'lifecycle', 'phase', 'state', 'hardware_id')
+"""Text in a policy's diagnostics that says how it is, not what it is."""
 
 
 def build(session: Session, system_before: Mapping[str, Any], system_after: Mapping[str, Any], *,
@@ -225,7 +227,7 @@ def _policy(session: Session) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for name, values in session.statuses.items():
         if name.partition(':')[0].strip() == session.config.policy_node:
-            facts |= {k: v for k, v in values.items() if isinstance(v, str) and k not in ('message', 'lifecycle')}
+            facts |= {k: v for k, v in values.items() if isinstance(v, str) and v and k not in PASSING}
     return facts
 
 

@@ -18,9 +18,9 @@ LEAST_ENERGY_S = 30.0
 LEAST_CPU_S = 5.0
 """The kernel counts CPU time in steps of 10 ms; over this long one step does not matter."""
 
-END_TO_END = ('stamp of the observation (arrival of the telemetry at the driver) to receipt of its command by the '
-              'profiler: driver publishing, both transports, waiting for the tick, inference, publishing. Not in it: '
-              'the hand\'s own sampling and network before, the driver\'s wait and write after.')
+END_TO_END = ('from the stamp of the observation (arrival of the telemetry at the driver) to the receipt of its '
+              'command by the profiler: driver publishing, both transports, waiting for the tick, inference, '
+              'publishing. Not in it: the hand\'s own sampling and network before, the driver\'s wait and write after.')
 CPU_SCOPE = 'the policy process as a whole (all threads, ROS included) over completed inferences'
 
 

@@ -23,20 +23,20 @@ def feed(session, seconds=60.0, *, stalls=True, seed=0, policy_pid=None):
     for k in range(n):
         release = T0 + k * T
         t = k * 0.02
-        in_episode, number = t % 7.2 < 6.0, int(t // 7.2)
+        in_episode, number = k % 360 < 300, k // 360
         if k % 50 == 0:
             second(session, T0 + k * T, pid, k)
         if k % 3 == 0:
             touch(session, release, t, in_episode, generator)
-        if t % 7.2 < 0.02:
+        if k % 360 == 0:
             session.episode('started', release, facts(number))
-        if number >= 0 and abs(t % 7.2 - 6.0) < 0.01:
+        if k % 360 == 300:
             held = number % 5 != 3
             session.episode('finished' if held else 'dropped', release, facts(number) | {
                 'held': str(held).lower(), 'success': str(held).lower(), 'acquired': 'true',
                 'dropped_at_s': 'none' if held else '3.2', 'slip_mm': f'{SLIP:g}', 'turn_deg': '3.1',
                 'mean_torque_nm': f'{TORQUE:g}', 'p99_tip_force_n': '2.4'})
-        if not (1.0 <= t % 7.2 < 6.0) or release < busy_until:
+        if not 50 <= k % 360 < 300 or release < busy_until:
             continue
         start = release + int(generator.gamma(2.0, 60e3))
         finish = start + (311 * MS if stalls and k % 500 == 250 else int(0.4 * MS + generator.gamma(3.0, 0.1e6)))
