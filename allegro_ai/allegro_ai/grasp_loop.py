@@ -1,0 +1,335 @@
+"""One tick of a running policy: newest measurements in, a target or a reason to hold out. No ROS, no threads, no sleep.
+
+Everything that can be wrong ends in HOLD with a reason and stays there until somebody says grasp or release: joint
+states too old, from the future or not finite, a required touch that is missing, impossible values, a fingertip
+pressed too hard, observations far from the training data, an inference that fails, is too slow or answers NaN, a
+control thread that was too late. While joint states are too old nothing is commanded at all, because nothing could be
+stamped honestly: the driver's own watchdog holds and then relaxes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from allegro_description.errors import AllegroError, CommandRefused
+from numpy.typing import NDArray
+
+from allegro_ai.bundle import Bundle
+from allegro_ai.cadence import Recent
+from allegro_ai.grasp import Phase
+from allegro_ai.observation import Observation, ObservationError
+from allegro_ai.policy import Policy
+
+Float = NDArray[np.float64]
+
+MODES = ('shadow', 'sim', 'live')
+MS = 1_000_000
+
+_MOVING = (Phase.RAMP, Phase.CLOSE, Phase.RUN)
+
+
+@dataclass(frozen=True, slots=True)
+class JointSample:
+    """Newest joint state: stamp (ns) and position (rad, (n_joints,))."""
+
+    stamp_ns: int
+    position: Float
+
+
+@dataclass(frozen=True, slots=True)
+class TouchSample:
+    """Newest touch: stamp (ns), pressure (Pa, (n_taxels,)) and which of it can be trusted."""
+
+    stamp_ns: int
+    pressure: Float
+    valid: NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class Tick:
+    """What one tick decided.
+
+    Attributes:
+        phase: phase during this tick.
+        stamp_ns: stamp of the joint state it is based on.
+        target: target to command, rad, (n_joints,), or None: command nothing.
+        observation: what the policy saw, or None when there was no inference.
+        action: what it answered, (n_joints,).
+        started_ns, finished_ns: when the inference began and ended, the loop's clock.
+        events: sentences about what has changed, for the log.
+    """
+
+    phase: Phase
+    stamp_ns: int = 0
+    target: Float | None = None
+    observation: Observation | None = None
+    action: Float | None = None
+    started_ns: int = 0
+    finished_ns: int = 0
+    events: list[str] = field(default_factory=list)
+
+
+class GraspLoop:
+    """Owns the phases, the observation and the policy of one hand.
+
+    :meth:`tick` is called by one thread; :meth:`request` may be called by any.
+    """
+
+    def __init__(self, bundle: Bundle, policy: Policy, clock: Callable[[], int], *, mode: str = 'sim') -> None:
+        """Prepare in IDLE.
+
+        Args:
+            bundle: the loaded bundle.
+            policy: what decides in RUN.
+            clock: clock of the stamps, ns.
+            mode: ``shadow`` computes but commands nothing; ``sim`` and ``live`` command.
+        """
+        safety = bundle.contract['safety']
+        self.bundle, self.policy, self.clock, self.mode = bundle, policy, clock, mode
+        self.builder, self.controller, self._ood = bundle.builder(), bundle.controller(), bundle.ood()
+        self._period_s = bundle.period_s
+        self._stale_ns = int(float(safety['stale_ms']) * MS)
+        self._budget_ns = int(float(bundle.contract['runtime']['latency_budget_ms']) * MS)
+        self._safety = safety
+        touch = [e for e in bundle.contract['inputs'] if e['name'].startswith('tactile')]
+        self._touch_used = bool(touch)
+        self._touch_age_ns = int(min((float(e.get('max_age_ms', safety['stale_ms'])) for e in touch), default=0) * MS)
+        self._ranges = {e['name']: e['range'] for e in bundle.contract['inputs'] if 'range' in e}
+        self._requests: deque[tuple[str, str]] = deque(maxlen=16)
+        self._limits = {'pressure': 0, 'ood': 0, 'slow': 0}
+        self._last_stamp: int | None = None
+        self._issued: int | None = None
+        self._action = np.zeros_like(self.controller.target)
+        self._held_s = 0.0
+        self._warned = False
+        self.reason = ''
+        self.score = 0.0
+        self.counts = dict.fromkeys(('ticks', 'skipped', 'repeated', 'touch_masked', 'inferences', 'holds'), 0)
+        self.latency_ms, self.cpu_ms = Recent(), Recent()
+        self.cpu_total_s = 0.0
+
+    @property
+    def phase(self) -> Phase:
+        """Phase of the next tick."""
+        return Phase(int(self.controller.phase[0]))
+
+    def request(self, what: str, reason: str = '') -> None:
+        """Ask for ``grasp``, ``release`` or ``hold`` (with a reason) at the next tick. Any thread."""
+        self._requests.append((what, reason))
+
+    def ready(self, joints: JointSample | None, touch: TouchSample | None) -> str:
+        """Why a grasp cannot begin with these inputs; '' when it can."""
+        now = self.clock()
+        if joints is None:
+            return 'no joint states have arrived; is the hand driver active?'
+        problem = self._age_problem(now, joints)
+        if problem:
+            return problem
+        if self.bundle.touch_required and self._fresh_touch(now, touch) is None:
+            return 'the policy requires touch, but there is no fresh tactile/points; is tactile_publisher active?'
+        return ''
+
+    def issued(self, stamp_ns: int) -> None:
+        """Note when the target of the last tick was sent: the next state must be younger."""
+        self._issued = stamp_ns
+
+    def tick(
+        self,
+        joints: JointSample | None,
+        touch: TouchSample | None,
+        *,
+        skipped: int = 0,
+        followed: Float | None = None,
+    ) -> Tick:
+        """Advance one control period.
+
+        Args:
+            joints: newest joint state, or None when none ever came.
+            touch: newest touch, or None.
+            skipped: control periods that were missed just before this one.
+            followed: in shadow mode the target that the hand really follows, rad, (n_joints,), if known.
+        """
+        now = self.clock()
+        events: list[str] = []
+        self.counts['ticks'] += 1
+        self.counts['skipped'] += skipped
+        if skipped * self._period_s * 1e9 > self._stale_ns:
+            self._hold(f'the control thread was late by {skipped} periods', events)
+        problem = self._age_problem(now, joints) if joints is not None else 'no joint states have arrived'
+        if joints is None or problem:
+            self._hold(problem, events)
+            self._serve_requests(None, problem, events)
+            self._relax(events)
+            return Tick(self.phase, events=events)
+        self._serve_requests(joints.position[None], '', events)
+        previous = self._issued if self.mode != 'shadow' else None
+        if joints.stamp_ns == self._last_stamp or (previous is not None and joints.stamp_ns <= previous):
+            # Not younger than the last target: pairing it with that target would be a step of skew.
+            self.counts['repeated'] += 1
+            return self._tick(joints, None, self.controller.target[0], events)
+        self._last_stamp = joints.stamp_ns
+        result = self._decide(now, joints, touch, followed, events)
+        self._relax(events)
+        return result
+
+    def _decide(
+        self, now: int, joints: JointSample, touch: TouchSample | None, followed: Float | None, events: list[str],
+    ) -> Tick:
+        position = joints.position[None]
+        last_target = self.controller.target if followed is None else followed[None]
+        fresh = self._fresh_touch(now, touch)
+        if fresh is None and self._touch_used:
+            self.counts['touch_masked'] += 1
+            if self.bundle.touch_required and self.phase in _MOVING:
+                self._hold('touch is required and missing', events)
+        try:
+            observation = self.builder.update(
+                joints.stamp_ns, position, last_target, None if fresh is None else fresh.pressure[None],
+                None if fresh is None else fresh.valid[None], last_action=self._action)
+        except ObservationError as error:
+            self._hold(str(error), events)
+            return self._tick(joints, None, self.controller.target[0], events)
+        self._check_values(observation, events)
+        result = self._tick(joints, observation, None, events)
+        action = self._infer(observation, result) if self.phase == Phase.RUN else None
+        phase = self.phase
+        try:
+            target = self.controller.step(self._period_s, position, None if action is None else action)
+        except CommandRefused as error:
+            self._hold(str(error), events)
+            target = self.controller.target
+        self._action = np.zeros_like(target) if action is None or self.phase != Phase.RUN else np.clip(action, -1, 1)
+        if phase != self.phase:
+            events.append(f'{phase.name} -> {self.phase.name}')
+        result.phase = phase
+        result.target = None if phase == Phase.IDLE or self.mode == 'shadow' else target[0].copy()
+        if result.action is None:
+            result.observation = None
+        return result
+
+    def _infer(self, observation: Observation, result: Tick) -> Float | None:
+        """Run the policy; None when it failed (then the loop holds)."""
+        cpu = time.thread_time_ns()
+        result.started_ns = self.clock()
+        began = time.perf_counter_ns()
+        try:
+            action = np.array(self.policy.act(observation), dtype=np.float64)
+        except Exception as error:  # whatever a backend throws, the hand holds
+            said = str(error) if isinstance(error, AllegroError) else f'{type(error).__name__}: {error}'
+            self._hold(f'inference failed: {" ".join(said.split())}', result.events)
+            return None
+        took = time.perf_counter_ns() - began
+        result.finished_ns = self.clock()
+        used = (time.thread_time_ns() - cpu) * 1e-9
+        self.counts['inferences'] += 1
+        self.cpu_total_s += used
+        self.cpu_ms.add(used * 1e3)
+        self.latency_ms.add(took / MS)
+        if action.shape != self._action.shape or not np.isfinite(action).all():
+            self._hold('the policy returned NaN or infinite actions, or the wrong number of them', result.events)
+            return None
+        result.action = action[0]
+        if self._sustained('slow', took > self._budget_ns):
+            self._hold(f'inference takes {took / MS:.1f} ms, budget {self._budget_ns / MS:g} ms', result.events)
+            return None
+        return action
+
+    def _check_values(self, observation: Observation, events: list[str]) -> None:
+        """Hold on impossible values and on sustained limits, in the phases that act on them."""
+        if self.phase not in _MOVING:
+            self._limits = dict.fromkeys(self._limits, 0)
+            return
+        for name, (low, high) in self._ranges.items():
+            values = observation[name]
+            if (values < low).any() or (values > high).any():
+                self._hold(f'{name} is {values.min():.3g} … {values.max():.3g}, possible are {low} … {high}', events)
+        pressure = float(observation['tactile_tip_pressure'].max(initial=0.0))
+        if self._sustained('pressure', pressure > float(self._safety['max_tip_kpa'])):
+            self._hold(f'a fingertip is pressed with {pressure:.0f} kPa, limit {self._safety["max_tip_kpa"]:g}', events)
+        if self.phase != Phase.RUN:
+            return
+        self.score = float(self._ood.score(observation)[0])
+        warn, stop = float(self._safety['ood_warn']), float(self._safety['ood_stop'])
+        if self.score > warn and not self._warned:
+            events.append(f'the observation is {self.score:.1f} from the training data (warning at {warn:g})')
+        self._warned = self.score > warn
+        if self._sustained('ood', self.score > stop):
+            self._hold(f'the observation is {self.score:.1f} from the training data, limit {stop:g}', events)
+
+    def _sustained(self, what: str, exceeded: bool) -> bool:
+        self._limits[what] = self._limits[what] + 1 if exceeded else 0
+        return self._limits[what] >= int(self._safety['sustain_ticks'])
+
+    def _serve_requests(self, position: Float | None, problem: str, events: list[str]) -> None:
+        """Act on what was asked for; without a usable measurement only on ``hold``. Nothing is kept for later."""
+        while self._requests:
+            what, reason = self._requests.popleft()
+            before = self.phase
+            if what == 'hold':
+                self._hold(reason, events)
+                continue
+            if position is None:
+                events.append(f'{what} refused: {problem}')
+                continue
+            try:
+                if before in (Phase.IDLE, Phase.HOLD):
+                    # The hand may have been moved or relaxed meanwhile: begin where it is, not where it was.
+                    self.controller.start(before, position)
+            except CommandRefused as error:
+                events.append(f'{what} refused: {error}')
+                continue
+            if what == 'grasp':
+                self.controller.grasp()
+            else:
+                self.controller.release()
+            if self.phase != before:
+                self._begin()
+                events.append(f'{before.name} -> {self.phase.name}')
+
+    def _begin(self) -> None:
+        self.policy.reset()
+        self.builder.reset()
+        self._action = np.zeros_like(self._action)
+        self._limits = dict.fromkeys(self._limits, 0)
+        self.reason, self._held_s = '', 0.0
+
+    def _hold(self, reason: str, events: list[str]) -> None:
+        before = self.phase
+        if before in (Phase.IDLE, Phase.HOLD):
+            return
+        self.controller.hold()
+        self.reason, self._held_s = reason, 0.0
+        self.counts['holds'] += 1
+        events.append(f'{before.name} -> HOLD: {reason}')
+
+    def _relax(self, events: list[str]) -> None:
+        """With ``on_stale: hold_then_relax``, stop commanding after a while in HOLD."""
+        if self.phase != Phase.HOLD:
+            return
+        self._held_s += self._period_s
+        if self._safety['on_stale'] == 'hold_then_relax' and self._held_s > float(self._safety['relax_after_s']):
+            self.controller.start(Phase.IDLE, self.controller.target)
+            events.append(f'HOLD -> IDLE: nothing happened for {self._safety["relax_after_s"]:g} s, commanding ends')
+
+    def _age_problem(self, now: int, joints: JointSample) -> str:
+        age = now - joints.stamp_ns
+        if abs(age) <= self._stale_ns:
+            return ''
+        limit = self._stale_ns / MS
+        if age < 0:
+            return f'joint states are stamped {-age / MS:.0f} ms in the future; the clocks differ'
+        return f'joint states are {age / MS:.0f} ms old, limit {limit:g} ms'
+
+    def _fresh_touch(self, now: int, touch: TouchSample | None) -> TouchSample | None:
+        return touch if touch is not None and abs(now - touch.stamp_ns) <= self._touch_age_ns else None
+
+    def _tick(
+        self, joints: JointSample, observation: Observation | None, target: Float | None, events: list[str],
+    ) -> Tick:
+        phase = self.phase
+        silent = target is None or phase == Phase.IDLE or self.mode == 'shadow'
+        return Tick(phase, joints.stamp_ns, None if silent else np.array(target), observation, events=events)
