@@ -13,6 +13,8 @@ import numpy as np
 from allegro_description.errors import ConfigError
 from allegro_description.state import Array
 
+_SHORTEST_S = 1e-6  # no hand samples that fast, and a difference across less overflows
+
 
 class VelocityFilter:
     """First-order low-pass of the difference quotient of positions."""
@@ -45,14 +47,14 @@ class VelocityFilter:
 
         Args:
             position: joint angles, rad, (n_joints,); kept by reference, so it must not be changed afterwards.
-            dt: time since the last sample, s. Zero or less repeats the last velocity; above ``longest_gap_s`` restarts.
+            dt: time since the last sample, s. Below a microsecond repeats the last velocity; above ``longest_gap_s`` restarts.
         """
         last = self._last
         if last is None or dt > self._gap or not math.isfinite(dt):
             self._last = position
             self._velocity = np.zeros_like(self._velocity)
             return self._velocity
-        if dt <= 0.0:
+        if dt < _SHORTEST_S:
             return self._velocity
         share = 1.0 - math.exp(-self._omega * dt)
         self._velocity = self._velocity + share * ((position - last) / dt - self._velocity)

@@ -1,0 +1,203 @@
+"""The decision per sample, with time as a number: watchdog, hold, relax, wake-up, faults; and laws over any history."""
+
+import numpy as np
+import pytest
+from allegro_description.errors import CommandRefused
+from allegro_description.model import load_hand
+from allegro_description.state import HandState, JointCommand
+from allegro_driver.config import ControlConfig
+from allegro_driver.control.governor import Governor
+from allegro_driver.control.safety import Event, State
+from allegro_driver.control.trajectory import move_to
+from hypothesis import given
+from hypothesis import strategies as st
+
+MODEL = load_hand()
+HOME = MODEL.pose('home')
+PERIOD = 3_000_000
+OUT = MODEL.upper + 0.9
+
+
+class Bench:
+    """A governor with a clock and a hand that stands still unless told otherwise."""
+
+    def __init__(self, **config):
+        self.config = ControlConfig(**config)
+        self.governor = Governor(MODEL, self.config, 0.003)
+        self.now, self.count = 1_000_000_000, 0
+        self.position = HOME.copy()
+
+    def step(self, order=None, steps=1):
+        for _ in range(steps):
+            self.now += PERIOD
+            self.count += 1
+            effort = self.governor.step(HandState(self.now, self.count, self.position, np.zeros(16)), order)
+            order = None
+        return effort
+
+    def command(self, **values):
+        order = JointCommand(self.now, **values)
+        self.governor.check(order, self.now)
+        return order
+
+
+def enabled(**config):
+    bench = Bench(**config)
+    bench.step()
+    bench.governor.enable(bench.now)
+    return bench
+
+
+def test_off_means_zero_and_refuses():
+    bench = Bench()
+    assert not bench.step().any()
+    with pytest.raises(CommandRefused, match='enable it first'):
+        bench.command(position=HOME)
+    assert not bench.step(JointCommand(bench.now, position=HOME + 0.1)).any()  # even if it slips through
+    assert bench.governor.state is State.OFF
+
+
+def test_hold_resists_displacement():
+    bench = enabled()
+    assert not bench.step().any()
+    bench.position = HOME + 0.02
+    assert (bench.step() < 0).all()
+
+
+def test_hold_then_relax_then_wake_up_at_the_measured_pose():
+    bench = enabled()
+    bench.step(bench.command(position=HOME + 0.01))
+    assert bench.governor.state is State.ACTIVE
+    bench.step(steps=40)
+    assert bench.governor.state is State.HOLD
+    np.testing.assert_allclose(bench.governor.target(), HOME + 0.01)  # the grip is kept
+    bench.step(steps=670)
+    assert bench.governor.state is State.RELAXED
+    bench.position = HOME - 0.1
+    assert not bench.step().any()
+    bench.step(bench.command(position=HOME))
+    assert bench.governor.state is State.ACTIVE
+    assert (np.abs(bench.governor.target() - bench.position) <= 4.0 * 0.003 + 1e-12).all()
+
+
+def test_relax_can_be_switched_off():
+    bench = enabled(relax_after_s=0.0)
+    bench.step(steps=5000)
+    assert bench.governor.state is State.HOLD
+
+
+def test_torque_commands_are_clamped_and_end_in_a_hold_of_the_measured_pose():
+    bench = enabled()
+    effort = bench.step(bench.command(effort=np.full(16, 9.0)))
+    free = MODEL.upper - 0.06 > HOME
+    np.testing.assert_allclose(effort[free], MODEL.torque_limit[free])
+    bench.position = HOME + 0.03
+    bench.step(steps=40)
+    assert bench.governor.state is State.HOLD
+    np.testing.assert_allclose(bench.governor.target(), np.clip(bench.position, MODEL.lower, MODEL.upper))
+
+
+def test_old_and_future_commands_are_refused_and_zero_means_now():
+    bench = enabled()
+    for stamp, says in ((bench.now - 101_000_000, 'old'), (bench.now + 60_000_000, 'future')):
+        with pytest.raises(CommandRefused, match=says):
+            bench.governor.check(JointCommand(stamp, position=HOME), bench.now)
+    order = JointCommand(0, position=HOME)
+    bench.governor.check(order, bench.now)
+    bench.step(order)
+    bench.step(steps=30)
+    assert bench.governor.state is State.ACTIVE
+
+
+def test_a_trajectory_keeps_the_hand_active_until_its_end():
+    bench = enabled()
+    goal = np.clip(HOME + 0.3, MODEL.lower, MODEL.upper)
+    order = move_to(MODEL, HOME, goal, 0.5)
+    bench.governor.check(order, bench.now)
+    bench.step(order)
+    bench.step(steps=int(order.duration / 0.003) - 2)
+    assert bench.governor.state is State.ACTIVE
+    bench.step(steps=50)
+    assert bench.governor.state is State.HOLD
+    np.testing.assert_allclose(bench.governor.target(), goal)
+
+
+def test_a_command_replaces_a_trajectory():
+    bench = enabled()
+    bench.step(move_to(MODEL, HOME, MODEL.pose('zero'), 0.5))
+    bench.step(steps=10)
+    bench.step(bench.command(position=HOME))
+    bench.step(steps=20)
+    np.testing.assert_allclose(bench.governor.target(), HOME)
+
+
+@pytest.mark.parametrize('state', [State.OFF, State.HOLD, State.ACTIVE, State.RELAXED])
+def test_implausible_feedback_is_a_fault_from_every_state(state):
+    bench = Bench() if state is State.OFF else enabled()
+    if state is State.ACTIVE:
+        bench.step(bench.command(position=HOME))
+    if state is State.RELAXED:
+        bench.step(steps=700)
+    assert bench.governor.state is state
+    bench.position = OUT
+    assert not bench.step().any()
+    assert bench.governor.state is State.FAULT
+    assert 'joint_0_0' in bench.governor.safety.reason
+
+
+def test_a_fault_ends_only_by_clearing_and_then_the_hand_is_off():
+    bench = enabled()
+    bench.governor.fault(Event.MOTOR_ERROR, 'motor 3')
+    bench.governor.enable(bench.now)
+    assert not bench.step().any()
+    with pytest.raises(CommandRefused, match='motor 3'):
+        bench.command(position=HOME)
+    bench.governor.clear()
+    assert bench.governor.state is State.OFF
+    assert not bench.step().any()
+
+
+events = st.one_of(
+    st.tuples(st.just('position'), st.integers(0, 15), st.floats(-10, 10)),
+    st.tuples(st.just('effort'), st.integers(0, 15), st.floats(-10, 10)),
+    st.tuples(st.just('move'), st.integers(0, 15), st.floats(-0.2, 0.2)),
+    st.tuples(st.just('enable'), st.just(0), st.just(0.0)),
+    st.tuples(st.just('disable'), st.just(0), st.just(0.0)),
+    st.tuples(st.just('fault'), st.just(0), st.just(0.0)),
+    st.tuples(st.just('clear'), st.just(0), st.just(0.0)),
+    st.tuples(st.just('wait'), st.integers(1, 60), st.just(0.0)),
+)
+
+
+@given(st.lists(events, max_size=30), st.floats(0, 1), st.floats(0.1, 7))
+def test_laws_over_any_history(history, scale, speed):
+    bench = Bench(torque_scale=scale, max_target_speed=speed, relax_after_s=0.2)
+    bench.step()
+    for kind, number, value in history:
+        order, values = None, np.clip(bench.position, MODEL.lower, MODEL.upper)
+        if kind in ('position', 'effort'):
+            values[number] = value
+            order = JointCommand(bench.now, **{kind: values})
+        elif kind == 'move':
+            bench.position[number] += value
+        elif kind == 'enable':
+            bench.governor.enable(bench.now)
+        elif kind == 'disable':
+            bench.governor.disable()
+        elif kind == 'fault':
+            bench.governor.fault(Event.MOTOR_ERROR, 'motor')
+        elif kind == 'clear':
+            bench.governor.clear()
+        for _ in range(number if kind == 'wait' else 1):
+            before = bench.governor._target
+            effort = bench.step(order)
+            order = None
+            assert np.isfinite(effort).all()
+            assert (np.abs(effort) <= MODEL.torque_limit * scale).all()
+            if bench.governor.state not in (State.HOLD, State.ACTIVE):
+                assert not effort.any()
+            target = bench.governor._target
+            if target is not None:
+                assert ((target >= MODEL.lower) & (target <= MODEL.upper)).all()
+                if before is not None:
+                    assert (np.abs(target - before) <= speed * 0.003 + 1e-12).all()

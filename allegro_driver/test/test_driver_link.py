@@ -1,0 +1,172 @@
+"""The UDP link: addresses, busy ports, strangers, arrival stamps; and the guardian that outlives a killed driver."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from allegro_description.errors import ConfigError, LinkError, UnknownPlugin
+from allegro_description.model import load_hand
+from allegro_driver.config import DriverConfig
+from allegro_driver.hardware import make_hardware
+from allegro_driver.link import LINKS
+from allegro_driver.link.udp import UdpLink, parse_address
+from wire_hand import WireHand, wait_until
+
+MODEL = load_hand()
+
+
+@pytest.fixture
+def peer():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(('127.0.0.1', 0))
+        sock.settimeout(2.0)
+        yield sock
+
+
+@pytest.fixture
+def link(peer):
+    link = UdpLink(f'127.0.0.1:{peer.getsockname()[1]}:0')
+    link.open()
+    yield link
+    link.close()
+
+
+@pytest.mark.parametrize(('text', 'ip', 'to', 'local'), [
+    ('192.168.0.50', '192.168.0.50', 7000, 8000), ('192.168.0.50:7001', '192.168.0.50', 7001, 8000),
+    ('192.168.0.50:7001:0', '192.168.0.50', 7001, 0), (' 10.0.0.1:1:65535 ', '10.0.0.1', 1, 65535),
+])
+def test_addresses(text, ip, to, local):
+    address = parse_address(text)
+    assert (address.ip, address.peer, address.local) == (ip, to, local)
+
+
+@pytest.mark.parametrize('text', ['', 'hand.local', '192.168.0', '192.168.0.50:', '1.2.3.4:x', '1.2.3.4:-1', '1.2.3.4:0',
+                                  '1.2.3.4:65536', '1.2.3.4:1:2:3', '1.2.3.4:1:', '::1', '1.2.3.4:²'])
+def test_wrong_addresses_show_the_form(text):
+    with pytest.raises(ConfigError, match='IP:PEER_PORT:LOCAL_PORT'):
+        parse_address(text)
+
+
+def test_datagrams_go_both_ways_and_are_counted(link, peer):
+    link.send(b'hello')
+    data, sender = peer.recvfrom(100)
+    assert data == b'hello'
+    assert sender[1] == link.local_port
+    peer.sendto(b'answer', sender)
+    assert link.receive(1.0) == b'answer'
+    assert link.receive(0.0) is None
+    assert (link.counts.sent, link.counts.received) == (1, 1)
+
+
+def test_strangers_are_counted_and_ignored(link, peer):
+    to = ('127.0.0.1', link.local_port)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        for _ in range(3):
+            stranger.sendto(b'obey me', to)
+    peer.sendto(b'mine', to)
+    assert link.receive(1.0) == b'mine'
+    assert link.counts.foreign == 3
+
+
+def test_arrival_is_when_it_came_not_when_it_was_read(link, peer):
+    before = time.monotonic_ns()
+    peer.sendto(b'x', ('127.0.0.1', link.local_port))
+    after = time.monotonic_ns()
+    time.sleep(0.05)
+    link.receive(1.0)
+    assert before - 1_000_000 <= link.arrival_ns <= after + 20_000_000
+
+
+def test_a_busy_port_names_itself_and_a_remedy(peer):
+    port = peer.getsockname()[1]
+    with pytest.raises(LinkError, match=str(port)) as caught:
+        UdpLink(f'127.0.0.1:9:{port}').open()
+    assert 'choose another local port' in str(caught.value)
+
+
+def test_a_hand_on_this_machine_is_listened_to_on_loopback_only(link):
+    assert link._opened().getsockname()[0] == '127.0.0.1'
+
+
+def test_a_closed_link_says_so(link):
+    link.close()
+    link.close()
+    with pytest.raises(LinkError, match='not open'):
+        link.send(b'')
+    with pytest.raises(LinkError, match='not open'):
+        link.receive(0.0)
+
+
+def test_tables_are_lazy_and_name_what_there_is():
+    with pytest.raises(UnknownPlugin, match='udp'):
+        LINKS.load('upd')
+    code = ('import sys, allegro_driver.link, allegro_driver.hardware;'
+            'print([m for m in sys.modules if m.endswith((".udp", ".bus", ".v5b2"))])')
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.strip() == '[]'
+
+
+def test_a_link_that_the_hand_does_not_have():
+    with pytest.raises(UnknownPlugin, match='udp'):
+        make_hardware(MODEL, DriverConfig(link='can'))
+
+
+# Guardian ---------------------------------------------------------------------------------------------------------
+
+VICTIM = """
+import sys, time
+import numpy as np
+from allegro_description.model import load_hand
+from allegro_driver.config import DriverConfig
+from allegro_driver.hardware import make_hardware
+model = load_hand()
+hardware = make_hardware(model, DriverConfig(address=sys.argv[1]))
+hardware.open()
+print('open', hardware._guardian.pid, flush=True)
+while True:
+    hardware.read(1.0)
+    hardware.write(np.full(16, 0.05))
+"""
+
+
+def test_a_killed_driver_leaves_zero_torque():
+    with WireHand(MODEL) as hand:
+        victim = subprocess.Popen([sys.executable, '-c', VICTIM, hand.address], stdout=subprocess.PIPE, text=True)
+        try:
+            assert victim.stdout is not None
+            guardian = int(victim.stdout.readline().split()[1])
+            assert wait_until(lambda: len(hand.torques()) > 20 and hand.torques()[-1].any())
+        finally:
+            victim.kill()
+            victim.wait()
+        killed = time.monotonic()
+        assert wait_until(lambda: hand.ends_with_zero())
+        assert time.monotonic() - killed < 0.5
+        assert wait_until(lambda: not os.path.exists(f'/proc/{guardian}') or _zombie(guardian))
+        hand.settle()
+        assert hand.ends_with_zero()
+
+
+def test_a_guardian_ignores_ctrl_c_and_leaves_with_the_driver():
+    with WireHand(MODEL) as hand:
+        hardware = make_hardware(MODEL, DriverConfig(address=hand.address))
+        hardware.open()
+        pid = hardware._guardian.pid
+        assert os.getpgid(pid) != os.getpgid(0)
+        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGTERM)
+        time.sleep(0.1)
+        assert os.path.exists(f'/proc/{pid}')
+        hardware.close()
+        assert not os.path.exists(f'/proc/{pid}')
+
+
+def _zombie(pid):
+    try:
+        with open(f'/proc/{pid}/stat') as file:
+            return file.read().rsplit(')', 1)[1].split()[0] == 'Z'
+    except OSError:
+        return True
