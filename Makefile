@@ -1,33 +1,45 @@
-# Two commands: `make demo` sets everything up and runs the whole loop for a minute; `make test` runs all tests.
+# Two commands: `make demo` sets everything up and runs the whole loop for a minute, `make test` runs every check.
+# Both work from a fresh clone, can be interrupted and repeated, and do again only what changed.
+
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
-INSTALL := $(PYTHON) .environment/install.py
-# The wheels' bootstrapper would start every Python of the environment again unless told that it has run.
-BIN := $(VENV)/bin
+INSTALL := @$(PYTHON) .environment/install.py
+SUITE := allegro_description allegro_driver allegro_ai allegro_bench allegro_bringup
+ARGS ?=
 
-.PHONY: help setup demo test lint colcon clean
-help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+# What a sourced ROS or another environment leaves in the shell must not leak into these.
+unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH COLCON_PREFIX_PATH CMAKE_PREFIX_PATH LD_LIBRARY_PATH VIRTUAL_ENV
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE ROS_DOMAIN_ID ROS_LOCALHOST_ONLY RMW_IMPLEMENTATION
+export ALLEGRO_REQUIRE_GRAPH := 1
 
-setup:  ## make the virtual environment .venv
-	@$(INSTALL) $(VENV) ros-kilted.txt runtime.txt
+.DEFAULT_GOAL := help
+.PHONY: help setup demo lint test test-jazzy colcon clean
 
-demo: setup  ## emulated hand, driver, touch, policy, profiler: one minute, then a report
-	@$(BIN)/allegro-demo $(ARGS)
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*##/  make \1  /p' $(MAKEFILE_LIST) | expand -t 20
 
-lint: setup
-	@$(INSTALL) $(VENV) ros-kilted.txt runtime.txt test.txt
-	$(BIN)/ruff check .
-	$(BIN)/mypy -p allegro_description -p allegro_driver -p allegro_ai -p allegro_bench -p allegro_bringup
+setup:  ## the environment of `make demo` in .venv, nothing started
+	$(INSTALL) $(VENV) ros-kilted.txt runtime.txt
 
-test: lint  ## ruff, mypy, all tests on ROS 2 Kilted, then the graph tests on Jazzy
-	ALLEGRO_REQUIRE_GRAPH=1 $(BIN)/python -m pytest -q
-	@$(INSTALL) $(VENV)-jazzy ros-jazzy.txt runtime.txt test.txt
-	ALLEGRO_REQUIRE_GRAPH=1 $(VENV)-jazzy/bin/python -m pytest -q -m graph
+demo: setup  ## a minute of grasping on an emulated hand, measured; options: make demo ARGS="--duration 30 --seed 7"
+	@$(VENV)/bin/allegro-demo $(ARGS)
+
+lint:  ## ruff and mypy
+	$(INSTALL) $(VENV) ros-kilted.txt runtime.txt test.txt
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy $(addprefix -p ,$(SUITE))
+
+test: lint  ## lint, all tests on ROS 2 Kilted, then the graph tests on Jazzy
+	$(VENV)/bin/python -m pytest -q $(ARGS)
+	@$(MAKE) --no-print-directory test-jazzy
+
+test-jazzy:  ## only the graph tests on Jazzy
+	$(INSTALL) $(VENV)-jazzy ros-jazzy.txt runtime.txt test.txt
+	$(VENV)-jazzy/bin/python -m pytest -q -m graph $(ARGS)
 
 colcon:  ## build and test the six packages as a ROS workspace does
-	@$(INSTALL) $(VENV)-colcon ros-kilted.txt runtime.txt test.txt colcon.txt --no-packages
-	. $(VENV)-colcon/bin/activate && colcon build && . install/setup.sh && colcon test && colcon test-result
+	$(INSTALL) $(VENV)-colcon ros-kilted.txt runtime.txt test.txt colcon.txt --no-packages
+	@.environment/colcon.sh $(VENV)-colcon
 
-clean:  ## remove environments and build results, keep runs
-	rm -rf .venv .venv-jazzy .venv-colcon build install log
+clean:  ## remove environments and build results, keep runs/
+	rm -rf $(VENV) $(VENV)-jazzy $(VENV)-colcon build install log
