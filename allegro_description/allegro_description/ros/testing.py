@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -75,6 +76,16 @@ def require_graph() -> None:
         pytest.skip(reason, allow_module_level=True)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Property tests without time limits for single examples: machines share their cores with other work."""
+    try:
+        hypothesis = importlib.import_module('hypothesis')
+    except ImportError:
+        return
+    hypothesis.settings.register_profile('suite', deadline=None)
+    hypothesis.settings.load_profile('suite')
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip or fail tests marked ``graph`` where there is none."""
     if item.get_closest_marker('graph') is not None:
@@ -86,24 +97,30 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def spin_until(node: Any, predicate: Callable[[], object], timeout: float = 10.0) -> bool:
-    """Spin ``node`` (or several in a list) until ``predicate()`` is true; False if that takes over ``timeout`` s."""
+    """Spin ``node`` (or several in a list) until ``predicate()`` is true; False if that takes over ``timeout`` s.
+
+    A node is given an executor once and keeps it: rclpy 7.1 forgets messages that wait while a node changes executors.
+    """
     from allegro_description.ros.running import make_executor
 
-    nodes = list(node) if isinstance(node, (list, tuple)) else [node]
-    executor = make_executor()
-    for one in nodes:
-        executor.add_node(one)
+    executors = []
+    for one in list(node) if isinstance(node, (list, tuple)) else [node]:
+        if one.executor is None:
+            _executors[one] = make_executor()
+            _executors[one].add_node(one)
+        if one.executor not in executors:
+            executors.append(one.executor)
     end = time.monotonic() + timeout
-    try:
-        while not predicate():
-            if time.monotonic() > end:
-                return False
-            executor.spin_once(timeout_sec=0.02)
-        return True
-    finally:
-        for one in nodes:
-            executor.remove_node(one)
-        executor.shutdown(timeout_sec=0.5)
+    while not predicate():
+        if time.monotonic() > end:
+            return False
+        for executor in executors:
+            executor.spin_once(timeout_sec=0.02 / len(executors))
+    return True
+
+
+# The executors that spin_until made; a node itself holds its executor only weakly.
+_executors: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
 class NodeProcess:
@@ -196,6 +213,10 @@ class Graph:
         for node in self._nodes:
             if hasattr(node, 'stop_safely'):
                 node.stop_safely()
+            executor = _executors.pop(node, None)
+            if executor is not None:
+                executor.remove_node(node)
+                executor.shutdown(timeout_sec=0.5)
             node.destroy_node()
         rclpy.try_shutdown()
 
