@@ -56,7 +56,7 @@ class _Diagnosed:
 
     def _prepare(self, config_class: type[Any] | None) -> None:
         if config_class is not None:
-            self.config = declare(self, config_class, self._changed)  # type: ignore[arg-type]
+            self.config = declare(self, config_class, self._changed)
         # Steady: diagnostics go on when simulated time stands still.
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics = self.create_publisher(  # type: ignore[attr-defined]
@@ -95,7 +95,7 @@ class _Diagnosed:
         self.exit_code = code
 
 
-class PlainNode(_Diagnosed, Node):
+class PlainNode(_Diagnosed, Node):  # type: ignore[misc]
     """A node without lifecycle. Override :meth:`diagnostics` and, for threads and files, :meth:`finish`."""
 
     def __init__(self, name: str, config_class: type[Any] | None = None, **kwargs: Any) -> None:
@@ -115,7 +115,7 @@ class PlainNode(_Diagnosed, Node):
         self.finish()
 
 
-class ManagedNode(_Diagnosed, LifecycleNode):
+class ManagedNode(_Diagnosed, LifecycleNode):  # type: ignore[misc]
     """A lifecycle node that starts itself and turns :class:`AllegroError` into one sentence and a failed transition.
 
     Override :meth:`configure_hand`, :meth:`activate_hand`, :meth:`deactivate_hand`, :meth:`cleanup_hand`. Each must be
