@@ -54,11 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; returns 0, or 2 after one sentence on standard error."""
     values = vars(parser().parse_args(argv))
     faults = values.pop('fault')
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))  # while it is being put together
+    signals = (signal.SIGINT, signal.SIGTERM)
+    # While it is being put together a signal simply ends it.
+    before = [signal.signal(number, lambda *_: sys.exit(0)) for number in signals]
     try:
         with build_emulator(from_mapping(EmulatorConfig, values), faults) as server:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in signals:
                 signal.signal(number, lambda *_: server.stop())
             print(json.dumps({'wire_port': server.wire_port, 'control_port': server.control_port}), flush=True)
             if values['host'] not in ('127.0.0.1', 'localhost'):
@@ -70,6 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         return 0  # whoever started it has gone
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
     return 0
 
 
