@@ -41,6 +41,7 @@ class HandArgs:
     rviz: bool = parameter(False, 'start robot_state_publisher and RViz')
     use_sim_time: bool = parameter(False, 'nodes take their time from /clock')
     autostart: bool = parameter(True, 'nodes configure and activate themselves')
+    retry: bool = parameter(True, 'a node that cannot start tries again; if false, it ends with the reason')
     log_level: str = parameter('info', 'least severe log message shown', choices=('debug', 'info', 'warn', 'error'))
 
 
@@ -49,8 +50,8 @@ class GraspArgs(HandArgs):
     """Arguments of a hand that grasps."""
 
     policy: str = parameter('tactile_hold_linear', 'policy bundle: a name that ships with the suite, or a folder')
-    backend: str = parameter('onnxruntime', 'inference backend')
-    device: str = parameter('cpu', 'device of the backend')
+    backend: str = parameter('onnxruntime', 'inference backend, see allegro-ai list')
+    device: str = parameter('cpu', 'device that the backend computes on', choices=('cpu',))
     mode: str = parameter(
         'auto', 'shadow computes and commands nothing, sim commands an emulated hand, live a real one; auto: sim with '
         'emulate, else shadow', choices=('auto', 'shadow', 'sim', 'live'))

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from allegro_bench.episodes import line
 from allegro_description.config import Value
 from allegro_description.errors import AllegroError
 from allegro_driver.emulator.client import EmulatorClient
@@ -28,8 +29,8 @@ from allegro_bringup.progress import Progress, bar, table
 from allegro_bringup.runs import with_output_dir
 from allegro_bringup.session import Interrupted, RunFailed, Session, StopRequest
 
-DEFAULTS: dict[str, Value] = {'viewer': True, 'log_level': 'warn'}
-"""Where the runner differs from ``profile.launch.py``: it shows the hand, and its logs are files."""
+DEFAULTS: dict[str, Value] = {'viewer': True, 'log_level': 'info', 'retry': False}
+"""Where the runner differs from ``profile.launch.py``: it shows the hand, and it says at once what does not start."""
 
 GRACE_S = 30.0
 """A run of a fixed duration is ended this long after it should have ended by itself."""
@@ -112,7 +113,7 @@ class Demo:
             self._watch()
             self._sample_cpu()
             self.session.finish(self._writing)
-        except BaseException as error:
+        except BaseException:
             self.progress.line('stopping …')
             self.session.hurry()
             self._say_stopped()
@@ -153,11 +154,10 @@ class Demo:
         self.progress.status(f'{bar(elapsed, total)} {clock}  episodes {counted}, held {self.held}')
 
     def _tell(self, event: dict[str, Any]) -> None:
-        text = episode_line(event)
-        if text:
+        if event.get('event') == 'episode':
             self.ended += 1
-            self.held += bool(event.get('held'))
-            self.progress.line(text)
+            self.held += event.get('outcome') == 'held'
+            self.progress.line(line(event['number'], event))
 
     def _sample_cpu(self) -> None:
         elapsed = time.monotonic() - self.began
@@ -194,18 +194,6 @@ class Demo:
         if self.session.killed:
             raise RunFailed(f'had to be killed: {", ".join(self.session.killed)}; see {self.folder / "logs"}')
         return 0
-
-
-def episode_line(event: dict[str, Any]) -> str:
-    """Return one line about an episode that ended; empty for every other event."""
-    if event.get('event') not in ('finished', 'episode'):
-        return ''
-    outcome = 'held' if event.get('held') else 'dropped'
-    when = event.get('dropped_at_s')
-    at = f' at {float(when):.1f} s' if when not in (None, '') else ''
-    torque = event.get('mean_torque_nm')
-    effort = f', mean torque {float(torque):.3f} N·m' if torque is not None else ''
-    return f'episode {event.get("index")}  {event.get("shape") or ""}  {outcome}{at}{effort}'
 
 
 if __name__ == '__main__':

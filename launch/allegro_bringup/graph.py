@@ -89,13 +89,12 @@ def hand_graph(args: HandArgs) -> tuple[Spec, ...]:
     """
     load_hand(args.model, args.side)
     driver = {
-        **_hand(args), 'link': args.transport, 'address': hand_address(args), 'autostart': args.autostart,
+        **_managed(args), 'link': args.transport, 'address': hand_address(args),
         'enable_on_activate': args.enable or args.emulate,
     }
     specs: list[Spec] = [emulator(args)] if args.emulate else []
     specs.append(NodeSpec('allegro_driver', 'hand_driver', parameters=driver, commands_hand=True, **_shared(args)))
-    touch = {**_hand(args), 'autostart': args.autostart}
-    specs.append(NodeSpec('allegro_driver', 'tactile_publisher', parameters=touch, **_shared(args)))
+    specs.append(NodeSpec('allegro_driver', 'tactile_publisher', parameters=_managed(args), **_shared(args)))
     if args.viewer:
         viewer = {**_hand(args), 'port': args.viewer_port}
         specs.append(
@@ -111,10 +110,7 @@ def grasp_graph(args: GraspArgs) -> tuple[Spec, ...]:
     Raises:
         UnknownName, ConfigError: as :func:`hand_graph`; also a mode that does not fit the hand.
     """
-    policy = {
-        **_hand(args), 'autostart': args.autostart, 'bundle': args.policy, 'backend': args.backend,
-        'device': args.device, 'mode': policy_mode(args),
-    }
+    policy = {**_managed(args), 'policy': args.policy, 'backend': args.backend, 'mode': policy_mode(args)}
     return (*hand_graph(args), NodeSpec('allegro_ai', 'grasp_policy', parameters=policy, **_shared(args)))
 
 
@@ -183,6 +179,10 @@ def policy_mode(args: GraspArgs) -> str:
 
 def _hand(args: HandArgs) -> dict[str, Value]:
     return {'model': args.model, 'side': args.side, 'use_sim_time': args.use_sim_time}
+
+
+def _managed(args: HandArgs) -> dict[str, Value]:
+    return {**_hand(args), 'autostart': args.autostart, 'retry': args.retry}
 
 
 def _shared(args: HandArgs) -> dict[str, Any]:

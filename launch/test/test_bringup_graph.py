@@ -18,7 +18,7 @@ from allegro_bringup.arguments import (
     launch_choices,
     launch_default,
 )
-from allegro_bringup.demo import episode_line, parse
+from allegro_bringup.demo import parse
 from allegro_bringup.graph import NodeSpec, ProcessSpec, grasp_graph, hand_graph, profile_graph
 from allegro_description.config import parameters
 from allegro_description.errors import ConfigError, UnknownName
@@ -33,7 +33,8 @@ def names(specs):
 
 def test_a_real_hand_is_not_enabled_and_not_moved_unasked():
     driver = hand_graph(HandArgs())[0]
-    assert (driver.name, driver.parameters['enable_on_activate'], driver.parameters['address']) == ('hand_driver', False, '')
+    assert (driver.name, driver.parameters['address']) == ('hand_driver', '')
+    assert driver.parameters['enable_on_activate'] is False
     policy = grasp_graph(GraspArgs())[-1]
     assert policy.parameters['mode'] == 'shadow'
 
@@ -119,14 +120,14 @@ def test_the_runner_has_an_option_for_each_launch_argument_and_no_other():
 
 def test_the_command_line_of_a_node_carries_the_specification(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, 'find_executable', lambda package, executable: [f'{package}/{executable}'])
-    spec = NodeSpec('a', 'b', namespace='right', parameters={'x': 1.5, 'y': True, 'z': '1.0'}, params_files=('/f.yaml',),
-                    log_level='warn')
+    values = {'x': 1.5, 'y': True, 'z': '1.0'}
+    spec = NodeSpec('a', 'b', namespace='right', parameters=values, params_files=('/f.yaml',), log_level='warn')
     command = processes.command_line(spec, tmp_path)
     assert command[0] == 'a/b'
     assert '__ns:=/right' in command
     assert command.index('/f.yaml') < command.index(str(tmp_path / 'b.yaml'))
     written = yaml.safe_load((tmp_path / 'b.yaml').read_text())
-    assert written == {'/**': {'ros__parameters': {'x': 1.5, 'y': True, 'z': '1.0'}}}
+    assert written == {'/**': {'ros__parameters': values}}
 
 
 @pytest.mark.parametrize('launch_file', LAUNCHES)
@@ -134,9 +135,10 @@ def test_launch_files_declare_and_start_the_same(launch_file, tmp_path):
     """With ROS's own launch modules at hand: arguments and actions of each file are those of its graph."""
     pytest.importorskip('launch.actions')
     pytest.importorskip('launch_ros.actions')
-    from launch import LaunchContext
     from launch.actions import DeclareLaunchArgument, OpaqueFunction
     from launch_ros.actions import Node
+
+    from launch import LaunchContext
 
     args_class, graph = LAUNCHES[launch_file]
     path = share_dir('allegro_bringup') / f'{launch_file}.launch.py'
@@ -169,12 +171,3 @@ def test_launch_files_hold_no_logic():
         text = (Path(__file__).parents[1] / f'{name}.launch.py').read_text()
         assert f'return launch_description({args_class.__name__}, {graph.__name__})' in text
         assert len(text.splitlines()) <= 20
-
-
-def test_episode_lines():
-    assert episode_line({'event': 'started', 'index': 1}) == ''
-    line = episode_line({'event': 'finished', 'index': 3, 'held': False, 'dropped_at_s': 2.25, 'shape': 'box',
-                         'mean_torque_nm': 0.04})
-    assert 'box' in line
-    assert '2.2 s' in line
-    assert '0.040 N·m' in line
