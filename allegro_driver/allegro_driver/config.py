@@ -54,3 +54,45 @@ class DriverConfig(ControlConfig):
     guardian: bool = parameter(True, 'keep a helper process that sends zero torque should this one be killed')
     enable_on_activate: bool = parameter(False, 'hold the present pose as soon as the node is active')
     publish_divisor: int = parameter(2, 'publish every n-th sample', low=1, high=333)
+
+
+@dataclass(frozen=True, slots=True)
+class TouchConfig:
+    """How raw cell readings become touch. Thresholds are those that the policies were trained with."""
+
+    tare_samples: int = parameter(
+        50, 'the baseline is the median of the newest so many samples', low=3, high=1000)
+    tare_limit_pa: float = parameter(
+        3000.0, 'a cell that reads more is being touched and is not zeroed; assumed, check with an untouched hand',
+        unit='Pa', low=100.0, high=100000.0)
+    drift_s: float = parameter(
+        30.0, 'time constant with which the baseline of untouched fingers follows the reading; 0 keeps it fixed',
+        unit='s', low=0.0, high=3600.0, live=True)
+    filter_hz: float = parameter(
+        30.0, 'corner of the low-pass on pressures; 0 leaves them as they come', unit='Hz', low=0.0, high=150.0, live=True)
+    contact_on_pa: float = parameter(
+        1500.0, 'pressure at which a cell starts to touch', unit='Pa', low=1.0, high=100000.0, live=True)
+    contact_off_pa: float = parameter(
+        1000.0, 'pressure at which it stops to touch', unit='Pa', low=0.0, high=100000.0, live=True)
+    frozen_after_s: float = parameter(
+        10.0, 'a touched cell whose reading has not changed at all for so long is invalid; 0 never judges', unit='s',
+        low=0.0, high=3600.0, live=True)
+    overload_hold_s: float = parameter(
+        1.0, 'how long a reading that fell from high to 0 within one sample counts as saturated', unit='s',
+        low=0.0, high=60.0, live=True)
+    cell_area_mm2: float = parameter(
+        100.0, 'area of a cell for the force estimate; ASSUMED, no source states it', unit='mm²', low=1.0, high=1000.0,
+        live=True)
+
+
+@dataclass(frozen=True, slots=True)
+class TactileConfig(TouchConfig):
+    """Parameters of ``tactile_publisher``."""
+
+    model: str = parameter('v5_sense', 'hand model, the first part of a description in hands/')
+    side: str = parameter('right', 'which hand it is', choices=('right', 'left'))
+    publish_divisor: int = parameter(1, 'publish points for every n-th raw sample', low=1, high=333, live=True)
+    wrench_divisor: int = parameter(1, 'publish wrenches with every n-th message of points', low=1, high=333, live=True)
+    joint_timeout_s: float = parameter(
+        0.2, 'without joint states younger than this the places of the cells are unknown', unit='s',
+        low=0.01, high=10.0)
