@@ -26,7 +26,7 @@ from allegro_ai.policy import Policy
 
 Float = NDArray[np.float64]
 
-MODES = ('shadow', 'sim', 'live')
+
 MS = 1_000_000
 
 _MOVING = (Phase.RAMP, Phase.CLOSE, Phase.RUN)
@@ -132,6 +132,12 @@ class GraspLoop:
         if self.bundle.touch_required and self._fresh_touch(now, touch) is None:
             return 'the policy requires touch, but there is no fresh tactile/points; is tactile_publisher active?'
         return ''
+
+    def abandon(self) -> None:
+        """Back to IDLE, e.g. when the node is deactivated. Not while another thread ticks."""
+        self._requests.clear()
+        self.controller.start(Phase.IDLE, self.controller.target)
+        self._begin()
 
     def issued(self, stamp_ns: int) -> None:
         """Note when the target of the last tick was sent: the next state must be younger."""
