@@ -39,6 +39,8 @@ class RunnerConfig:
     duration_s: float = parameter(
         60.0, 'begin no further episode that would not end within this time; used where episodes is 0', unit='s',
         low=7.0, high=86400.0)
+    episode_s: float = parameter(
+        6.0, 'length of an episode, to tell whether one more fits into duration_s', unit='s', low=0.1, high=600.0)
     pause_s: float = parameter(
         1.2, 'longest wait for the hand to reach the start pose between two episodes', unit='s', low=0.1, high=30.0)
     start_pose: str = parameter('pregrasp', 'named pose from which an episode begins')

@@ -74,3 +74,13 @@ def tally(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     success = sum(r.get('success') is True for r in done)
     return {'n': len(done), 'held': held, 'success': success,
             'held_rate': wilson(held, len(done)).as_dict(), 'success_rate': wilson(success, len(done)).as_dict()}
+
+
+def line(number: int, row: Mapping[str, Any]) -> str:
+    """One episode in one line for a person."""
+    when = f' at {row["dropped_at_s"]:.1f} s' if isinstance(row.get('dropped_at_s'), (int, float)) else ''
+    torque = row.get('mean_torque_nm')
+    effort = f', mean torque {torque:.3f} N·m' if isinstance(torque, (int, float)) else ''
+    start = '' if row.get('at_start_pose', True) else ' (began off the start pose)'
+    return (f'episode {number}: {row.get("shape") or "object"}, seed {row.get("seed", "unknown")}: '
+            f'{row["outcome"]}{when}{effort}{start}')

@@ -33,15 +33,14 @@ PASSING = ('message', 'lifecycle', 'phase', 'state', 'hardware_id')
 """Text in a policy's diagnostics that says how it is, not what it is."""
 
 
-def build(session: Session, system_before: Mapping[str, Any], system_after: Mapping[str, Any], *,
-          simulated: bool | None) -> tuple[dict[str, Any], TickRecord, SeriesRecord]:
+def build(session: Session, system_before: Mapping[str, Any],
+          system_after: Mapping[str, Any]) -> tuple[dict[str, Any], TickRecord, SeriesRecord]:
     """Make the result of a session as it stands now, without the hashes of files not yet written.
 
     Args:
         session: what was heard.
         system_before: :func:`environment.describe` at the start.
         system_after: the same now.
-        simulated: whether the hand is a simulated one; None where nothing says so.
     """
     ticks, series = session.ticks(), session.series()
     policy = session.processes.of(session.config.policy_node)
@@ -65,7 +64,7 @@ def build(session: Session, system_before: Mapping[str, Any], system_after: Mapp
             'deadline_ms': session.config.deadline_ms or (period * 1e-6 if period else None),
             'policy_on_overrun': 'skip',
             'includes': {'preprocess': True, 'postprocess': True, 'ros_transport': False},
-            'source': {'kind': None if simulated is None else 'sim' if simulated else 'hand'},
+            'source': {'kind': _kind(session)},
         },
         'system': dict(system_before),
         'backends': [{'name': name} for name in ticks.backends],
@@ -229,6 +228,15 @@ def _policy(session: Session) -> dict[str, Any]:
         if name.partition(':')[0].strip() == session.config.policy_node:
             facts |= {k: v for k, v in values.items() if isinstance(v, str) and v and k not in PASSING}
     return facts
+
+
+def _kind(session: Session) -> str | None:
+    """Whether the hand is simulated: only a simulated one plays episodes; else the policy's mode; None if unsaid."""
+    if session.events or any(name.partition(':')[0].strip() == 'episode_control' for name in session.statuses):
+        return 'sim'
+    modes = [v.get('mode') for k, v in session.statuses.items()
+             if k.partition(':')[0].strip() == session.config.policy_node]
+    return 'sim' if 'sim' in modes else 'hand' if 'live' in modes else None
 
 
 def _other_load(rows: list[dict[str, Any]]) -> float | None:

@@ -41,8 +41,9 @@ def check(result: Mapping[str, Any], changes: list[dict[str, str]], *, other_loa
                             'free the machine: messages were lost on their way to the profiler'))
     if account['unexplained']:
         found.append(reason('unexplained_gaps', 'inference', f'{account["unexplained"]} of {account["skipped"]} '
-                            'skipped ticks follow no busy tick: the loop woke late, or messages were lost; they are '
-                            'counted as missed', 'free the machine, or run the profiler with less beside it'))
+                            'skipped ticks follow no busy tick: the loop woke late, had no new observation, or '
+                            'messages were lost; they are counted as missed',
+                            'free the machine, or run the profiler with less beside it'))
     if account['refused']:
         found.append(reason('refused', 'inference', f'{account["refused"]} inferences with stamps in an impossible '
                             'order were not counted', 'check that all nodes use the same clock'))

@@ -15,11 +15,11 @@ from allegro_bench import charts, report  # it needs plotly
 LIMIT = 6_000_000
 
 
-def made(folder, *, fill=lambda s: feed(s), simulated=True):
+def made(folder, *, fill=lambda s: feed(s)):
     card = environment.describe()
     one = session()
     fill(one)
-    result.write(folder, *result.build(one, card, card, simulated=simulated))
+    result.write(folder, *result.build(one, card, card))
     return report.write(folder).read_text(encoding='utf-8')
 
 
@@ -55,7 +55,7 @@ def test_every_section_is_there(page):
 
 
 def test_an_empty_run_still_reports(tmp_path):
-    own = without_plotly(made(tmp_path, fill=lambda s: None, simulated=None))
+    own = without_plotly(made(tmp_path, fill=lambda s: None))
     assert 'INVALID' in own
     assert 'No tick was heard' in own
     assert 'nothing says whether real or simulated' in own

@@ -20,7 +20,7 @@ from allegro_bench import environment, result
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp('run')
     card = environment.describe('rmw_test')
-    found = result.build(feed(session()), card, card, simulated=True)
+    found = result.build(feed(session()), card, card)
     result.write(folder, *found)
     return folder, found[0]
 
@@ -129,7 +129,7 @@ def test_no_result_is_one_sentence(tmp_path):
 
 def test_an_empty_run_is_invalid_and_still_writes(tmp_path):
     card = environment.describe()
-    found = result.build(session(), card, card, simulated=None)
+    found = result.build(session(), card, card)
     result.write(tmp_path, *found)
     assert found[0]['validity']['status'] == 'invalid'
     assert {r['code'] for r in found[0]['validity']['reasons']} >= {'no_inference'}
@@ -140,7 +140,7 @@ def test_an_empty_run_is_invalid_and_still_writes(tmp_path):
 def test_changed_governor_makes_a_run_invalid():
     before = environment.describe()
     after = {**before, 'cpu': {**before['cpu'], 'governor': 'other'}}
-    found, *_ = result.build(feed(session(), 10.0), before, after, simulated=True)
+    found, *_ = result.build(feed(session(), 10.0), before, after)
     assert found['validity']['status'] == 'invalid'
     assert any(r['where'] == 'cpu.governor' for r in found['validity']['reasons'])
 
@@ -150,7 +150,7 @@ def test_without_release_stamps_no_response_is_claimed():
     for k in range(100):
         made.inference(T0 + k * T, T0 + k * T + MS, 'x')
     card = environment.describe()
-    found, *_ = result.build(made, card, card, simulated=None)
+    found, *_ = result.build(made, card, card)
     assert found['summary'] == []
     assert any(r['code'] == 'no_release' for r in found['validity']['reasons'])
 

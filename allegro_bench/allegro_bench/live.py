@@ -1,0 +1,97 @@
+"""What the profiler says once per second while a run goes on: the recent past in a few numbers with units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from allegro_bench.meters.meter import headline, window_joules
+from allegro_bench.session import Session
+from allegro_bench.statistics import longest_run, percentile
+
+FORWARDED = ('on_time', 'jitter')
+"""Parts of the driver's keys that are repeated beside the policy's numbers."""
+
+
+class Live:
+    """The live view of a session; call :meth:`latency` and :meth:`energy` once per second."""
+
+    def __init__(self, session: Session) -> None:
+        """Look at ``session``."""
+        self._session = session
+        self._energy_before: dict[str, Any] = {}
+        self._energy_s = 0.0
+
+    def latency(self) -> tuple[str, dict[str, object]]:
+        """One sentence, and the values of ``inference_profiler: latency`` over the last ``window_s`` seconds."""
+        session = self._session
+        ticks = session.ticks(session.config.window_s)
+        run, gaps = ticks.restored()
+        period = ticks.period_ns
+        ages, _ = ticks.command_ages()
+        missed = run.missed(round(session.config.deadline_ms * 1e6) or period)
+        values: dict[str, object] = {'window_s': session.config.window_s, 'ticks': len(run)}
+        columns = (('service', run.service_ns() * 1e-6, 'ms'), ('response', run.response_ns() * 1e-6, 'ms'),
+                   ('end_to_end', ages * 1e-6, 'ms'), ('jitter', run.jitter_ns() * 1e-3, 'us'))
+        for name, found, unit in columns:
+            for label, p in (('p50', 0.5), ('p99', 0.99)):
+                e = percentile(np.asarray(found), p)
+                values[f'{name}_{label}_{unit}'] = f'n/a (need {e.needed})' if e.value is None else e.value
+        values |= {
+            'misses': int(missed.sum()), 'skipped': gaps.skipped, 'longest_miss_run': longest_run(missed),
+            'miss_rate': float(missed.mean()) if len(run) else 'n/a',
+            'rate_hz': 1e9 / period if period else 'n/a',
+            'backend': ', '.join(ticks.backends) or 'none',
+            'cpu_s_per_inference': self._cpu(ticks),
+        }
+        values |= self._driver()
+        if not len(run):
+            return 'no inference heard', values
+        p99 = _short(values['response_p99_ms'])
+        return f'{len(run)} ticks, {values["misses"]} missed, response p99 {p99}', values
+
+    def energy(self) -> tuple[str, dict[str, object]]:
+        """One sentence, and the values of ``inference_profiler: energy``."""
+        session = self._session
+        chosen = headline(session.meter.channels)
+        values: dict[str, object] = {'energy_source': ' + '.join(chosen) or 'none'}
+        now_s, before_s = session.seconds(session.end_ns), self._energy_s
+        for channel in session.meter.channels:
+            sample, before = session.energy.get(channel.id), self._energy_before.get(channel.id)
+            if sample is None:
+                continue
+            joules = None if before is None else window_joules(before, sample)
+            values[f'{channel.id}_energy_j'] = sample.joules
+            power = None if joules is None or now_s <= before_s else joules / (now_s - before_s)
+            values[f'{channel.id}_power_w'] = 'n/a' if power is None else power
+            values[f'{channel.id}_boundary'], values[f'{channel.id}_quality'] = channel.boundary, channel.quality
+            if sample.problem:
+                values[f'{channel.id}_problem'] = sample.problem
+        self._energy_before, self._energy_s = dict(session.energy), now_s
+        if not chosen:
+            values['reason'] = session.meter.reason
+            return f'none: {session.meter.reason}', values
+        return f'gross, {" + ".join(chosen)}', values
+
+    def _cpu(self, ticks: Any) -> object:
+        process = self._session.processes.of(self._session.config.policy_node)
+        if process is None or len(process.cpu_s) < 2 or not len(ticks.done):
+            return 'n/a'
+        rows = np.stack([np.array(process.time_s), np.array(process.cpu_s)], axis=1)
+        rows = rows[rows[:, 0] >= rows[-1, 0] - self._session.config.window_s]
+        finish_s = (ticks.done[:, 3] - self._session.t0_ns) * 1e-9
+        count = int(((finish_s > rows[0, 0]) & (finish_s <= rows[-1, 0])).sum())
+        return float(rows[-1, 1] - rows[0, 1]) / count if count else 'n/a'
+
+    def _driver(self) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for name, values in self._session.statuses.items():
+            if name.partition(':')[0].strip() == self._session.config.driver_node:
+                found |= {f'driver_{k}': v for k, v in values.items()
+                          if any(part in k for part in FORWARDED) and v is not None}
+        return found
+
+
+def _short(value: object) -> str:
+    return f'{value:.3g} ms' if isinstance(value, float) else str(value)

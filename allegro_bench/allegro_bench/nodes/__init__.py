@@ -1,0 +1,1 @@
+"""ROS nodes of the package: thin shells around the pure modules."""
