@@ -86,3 +86,17 @@ def test_it_serves_on_loopback_only():
     finally:
         process.terminate()
         assert process.wait(timeout=5.0) == 0
+
+
+def test_simple_physics_needs_no_mujoco_and_mujoco_is_asked_for_in_one_sentence():
+    code = ('import sys; sys.modules["mujoco"] = None\n'
+            'from allegro_driver.emulator.build import build_emulator\n'
+            'from allegro_driver.emulator.config import EmulatorConfig\n'
+            'from allegro_description.errors import MissingDependency\n'
+            'build_emulator(EmulatorConfig(physics="simple"))\n'
+            'try: build_emulator(EmulatorConfig())\n'
+            'except MissingDependency as error: print(error)\n')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert 'allegro_driver[mujoco]' in done.stdout
+    assert '--physics simple' in done.stdout
+    assert done.stdout.count('\n') == 1

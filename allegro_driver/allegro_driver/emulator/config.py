@@ -41,3 +41,17 @@ class EmulatorConfig:
     stream_to: str = parameter(
         'sender', 'where telemetry goes: sender (of HELLO) or IP:PORT (UNVERIFIED what a hand does)')
     seed: int = parameter(0, 'seed of random faults and of sensor noise', low=0, high=2**31 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeControlConfig:
+    """Parameters of the node ``episode_control``, the ROS face of the control interface."""
+
+    model: str = parameter('v5_sense', 'hand description')
+    side: str = parameter('right', 'hand side', choices=('right', 'left'))
+    host: str = parameter('127.0.0.1', 'where the emulator runs')
+    control_port: int = parameter(7001, 'its control port', low=1, high=65535)
+    rate_hz: float = parameter(30.0, 'rate of object and gravity', unit='Hz', low=1.0, high=100.0)
+    seed: int = parameter(0, 'seed of the next episode; each start counts it up', low=0, high=2**31 - 1, live=True)
+    level: str = parameter('L1', 'disturbance level', choices=('L0', 'L1', 'L2', 'L3', 'L4'), live=True)
+    object_set: str = parameter('H1', 'objects: those of training, or new draws', choices=('train', 'H1'), live=True)
