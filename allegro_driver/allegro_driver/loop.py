@@ -28,7 +28,7 @@ class LoopReport:
     """What the loop did.
 
     Attributes:
-        frames: samples that arrived, skipped ones included.
+        frames: samples that arrived, skipped ones included, except those that waited before the first one.
         on_time: samples answered on time.
         on_time_percent: share of ``frames``; 100 when there were none.
         overruns: samples that arrived and were answered late or not at all.
@@ -114,7 +114,8 @@ class LoopStatistics:
                 self._intervals.add(arrival_ns - self._arrival)
             self._lost += max((sequence - self._sequence) % 2**32 - 1 - skipped, 0)
             self._finished += skipped
-        self._frames += 1 + skipped
+            self._frames += skipped
+        self._frames += 1
         self._arrival, self._sequence, self._sent = arrival_ns, sequence, None
 
     def sent(self, sent_ns: int) -> None:

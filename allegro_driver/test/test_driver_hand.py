@@ -1,4 +1,4 @@
-"""The control loop against a hand on the wire: following, watchdog, faults in time, recovery, zero torque on every exit."""
+"""The control loop against a hand on the wire: following, watchdog, faults in time, recovery, every way out."""
 
 import signal
 import subprocess

@@ -44,8 +44,8 @@ def test_addresses(text, ip, to, local):
     assert (address.ip, address.peer, address.local) == (ip, to, local)
 
 
-@pytest.mark.parametrize('text', ['', 'hand.local', '192.168.0', '192.168.0.50:', '1.2.3.4:x', '1.2.3.4:-1', '1.2.3.4:0',
-                                  '1.2.3.4:65536', '1.2.3.4:1:2:3', '1.2.3.4:1:', '::1', '1.2.3.4:²'])
+@pytest.mark.parametrize('text', ['', 'hand.local', '192.168.0', '192.168.0.50:', '1.2.3.4:x', '1.2.3.4:-1',
+                                  '1.2.3.4:0', '1.2.3.4:65536', '1.2.3.4:1:2:3', '1.2.3.4:1:', '::1', '1.2.3.4:²'])
 def test_wrong_addresses_show_the_form(text):
     with pytest.raises(ConfigError, match='IP:PEER_PORT:LOCAL_PORT'):
         parse_address(text)

@@ -111,11 +111,11 @@ def make_trajectory(
         order = model.permutation(tuple(names))
     except (UnknownName, ConfigError) as error:
         raise CommandRefused(f'trajectory refused: {error}') from error
+    if not len(times_s):
+        raise CommandRefused('trajectory has no points')
     times = _table(times_s, (len(times_s),), 'times')
     points = _table(positions, (len(times), len(names)), 'positions')[:, order]
     speeds = None if velocities is None else _table(velocities, points.shape, 'velocities')[:, order]
-    if not len(times):
-        raise CommandRefused('trajectory has no points')
     if times[0] < 0 or (np.diff(times) <= 0).any():
         raise CommandRefused(f'trajectory times must increase strictly from 0 or later; got {times.tolist()} s')
     low, high = model.lower - 1e-9, model.upper + 1e-9

@@ -61,6 +61,38 @@ def _milliseconds() -> int:
     return time.monotonic_ns() // 1_000_000 % _WRAP
 
 
+def ask(
+    link: Link,
+    request: Callable[[int], bytes],
+    decode: Callable[[bytes], Any],
+    answer: type[Any],
+    tries: int,
+    timeout_s: float,
+) -> Any:
+    """Send a request until a message of type ``answer`` comes; return that, or None. Other messages are dropped.
+
+    Args:
+        link: open.
+        request: makes the datagram from a time in ms.
+        decode: reads a datagram; may return None for one that is not understood.
+        answer: class of the message that is waited for.
+        tries: how often to send.
+        timeout_s: how long to wait each time, s.
+
+    Raises:
+        LinkError: the link broke.
+    """
+    for _ in range(tries):
+        link.send(request(_milliseconds()))
+        deadline = time.monotonic() + timeout_s
+        while (left := deadline - time.monotonic()) > 0:
+            data = link.receive(left)
+            message = None if data is None else decode(data)
+            if isinstance(message, answer):
+                return message
+    return None
+
+
 class BusHardware:
     """Implements :class:`allegro_driver.hardware.base.Hardware`."""
 
@@ -280,15 +312,7 @@ class BusHardware:
         return (*off, *(self._codec.torque(self._zero, _milliseconds()) for _ in range(_ZEROS)))
 
     def _ask(self, request: Callable[[int], bytes], answer: type[Any]) -> Any:
-        for _ in range(self._tries):
-            self._link.send(request(_milliseconds()))
-            deadline = time.monotonic() + self._answer_timeout_s
-            while (left := deadline - time.monotonic()) > 0:
-                data = self._link.receive(left)
-                message = None if data is None else self._decode(data)
-                if isinstance(message, answer):
-                    return message
-        return None
+        return ask(self._link, request, self._decode, answer, self._tries, self._answer_timeout_s)
 
     def _decode(self, data: bytes) -> Any:
         try:

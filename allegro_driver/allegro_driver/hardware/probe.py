@@ -1,0 +1,87 @@
+"""Look at a hand without driving it: it is asked who it is and its samples are counted. No torque, no mode packet."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from allegro_description.errors import LinkTimeout, ProtocolError
+from allegro_description.state import Array
+
+from allegro_driver.hardware.bus import Codec, ask
+from allegro_driver.link.base import Link
+from allegro_driver.loop import LoopReport, LoopStatistics
+from allegro_driver.protocol.v5b2 import Info, Serial, Telemetry
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProbeResult:
+    """What a hand showed of itself.
+
+    Attributes:
+        info: versions and status.
+        serial: serial number, '' when lost, None when it did not answer.
+        side: ``right``, ``left`` or None.
+        report: rate, jitter and losses of its samples.
+        position: last joint angles, rad, (n_joints,), None when there was no sample.
+        not_understood: packets that could not be read.
+    """
+
+    info: Info
+    serial: str | None
+    side: str | None
+    report: LoopReport
+    position: Array | None
+    not_understood: int
+
+
+def probe(
+    codec: Codec, link: Link, *, period_s: float, seconds: float = 1.0, tries: int = 3, timeout_s: float = 1.0
+) -> ProbeResult:
+    """Ask a hand who it is and watch its samples.
+
+    Args:
+        codec: the host's side of its protocol.
+        link: closed; it is opened and closed here.
+        period_s: nominal time between two samples, s.
+        seconds: how long to watch, s.
+        tries: how often a request is sent.
+        timeout_s: how long a request waits for its answer, s.
+
+    Raises:
+        LinkError: the link cannot be opened.
+        LinkTimeout: nobody answers.
+    """
+    bad = 0
+
+    def decode(data: bytes) -> Any:
+        nonlocal bad
+        try:
+            return codec.decode(data)
+        except ProtocolError:
+            bad += 1
+            return None
+
+    link.open()
+    with closing(link):
+        info: Info | None = ask(link, codec.hello, decode, Info, tries, timeout_s)
+        if info is None:
+            raise LinkTimeout(
+                f'no hand answers at {link.peer} ({tries} tries, {timeout_s} s each); check power, cable, address and '
+                'that this machine is in the same network')
+        serial: Serial | None = ask(link, codec.serial_request, decode, Serial, tries, timeout_s)
+        while link.receive(0.0) is not None:
+            pass
+        statistics = LoopStatistics(period_s)
+        position, end = None, time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            data = link.receive(left)
+            message = None if data is None else decode(data)
+            if isinstance(message, Telemetry):
+                statistics.frame(link.arrival_ns, message.sequence)
+                position = message.position
+    return ProbeResult(
+        info, None if serial is None else serial.text, None if serial is None else serial.side, statistics.report(),
+        position, bad)
