@@ -11,3 +11,25 @@
     panel     the side panel of that page                         needs viser
     sliders   the hand moved by sliders, without ROS              needs viser
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from allegro_description.errors import MissingDependency
+
+INSTALL = "pip install 'allegro_description[view]'"
+
+
+def load(module: str) -> Any:
+    """Import ``page``, ``panel`` or another module of this package that needs viser.
+
+    Raises:
+        MissingDependency: viser is not installed; the message says how to get it.
+    """
+    try:
+        return importlib.import_module(f'{__name__}.{module}')
+    except ImportError as error:
+        raise MissingDependency(f'the browser view needs the package viser ({error}). Install it with: {INSTALL}. '
+                                'On a robot with RViz: ros2 launch allegro_description view_hand.launch.py') from error

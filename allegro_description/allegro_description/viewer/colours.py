@@ -16,10 +16,10 @@ from allegro_description.state import Array
 
 Colour = tuple[int, int, int]
 
-SHELL: Colour = (62, 66, 73)         # anodised links
-PALM: Colour = (46, 49, 55)
-METAL: Colour = (146, 152, 160)      # joint hubs
-SILICONE: Colour = (205, 200, 190)   # soft fingertips
+SHELL: Colour = (98, 104, 114)       # anodised links
+PALM: Colour = (80, 85, 94)
+METAL: Colour = (172, 178, 186)      # joint hubs
+SILICONE: Colour = (222, 216, 205)   # soft fingertips
 INVALID: Colour = (136, 138, 142)
 HATCH: Colour = (62, 64, 68)
 FORCE: Colour = (214, 48, 49)
@@ -83,7 +83,9 @@ def pressure_levels(pressure_pa: Array, full_scale_pa: float) -> NDArray[np.intp
     return (np.clip(share, 0.0, 1.0) * (LEVELS - 1)).round().astype(np.intp)
 
 
-def pressure_colours(pressure_pa: Array, valid: Sequence[bool] | NDArray[np.bool_], full_scale_pa: float) -> list[Colour]:
+def pressure_colours(
+    pressure_pa: Array, valid: Sequence[bool] | NDArray[np.bool_], full_scale_pa: float,
+) -> list[Colour]:
     """Colour of each taxel: the pressure scale where the reading is valid and finite, neutral grey elsewhere."""
     levels = pressure_levels(pressure_pa, full_scale_pa)
     usable = np.asarray(valid, dtype=bool) & np.isfinite(pressure_pa)
@@ -93,12 +95,12 @@ def pressure_colours(pressure_pa: Array, valid: Sequence[bool] | NDArray[np.bool
 def css_gradient(stops: int = 12) -> str:
     """The pressure scale as a CSS ``linear-gradient``."""
     picks = SCALE[np.linspace(0, LEVELS - 1, stops).round().astype(int)]
-    return 'linear-gradient(to right, ' + ', '.join('#%02x%02x%02x' % _colour(c) for c in picks) + ')'
+    return 'linear-gradient(to right, ' + ', '.join(hex_colour(_colour(c)) for c in picks) + ')'
 
 
 def hex_colour(colour: Colour) -> str:
     """CSS hexadecimal form."""
-    return '#%02x%02x%02x' % colour
+    return '#' + bytes(colour).hex()
 
 
 def _colour(rgb: NDArray[np.uint8]) -> Colour:

@@ -81,7 +81,8 @@ def capsule(radius: float, length: float, quarter: int = QUARTER) -> Mesh:
     turn = np.linspace(0, np.pi / 2, quarter + 1)[:-1]
     upper = [(radius * np.cos(a), length / 2 + radius * np.sin(a)) for a in turn]
     pole = radius + length / 2
-    mesh = lathe([(r, -z) for r, z in reversed(upper)] + upper, 4 * quarter)
+    lower = [(r, -z) for r, z in reversed(upper)]
+    mesh = lathe((lower if length > 0 else lower[:-1]) + upper, 4 * quarter)  # one equator, or the sphere has a seam
     vertices = mesh.vertices.copy()
     vertices[0], vertices[-1] = (0, 0, -pole), (0, 0, pole)  # round caps, where a lathe ends flat
     return Mesh(vertices, mesh.faces)

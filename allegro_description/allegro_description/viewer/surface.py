@@ -35,12 +35,12 @@ def _one(shape: Shape, p: Array) -> Array:
     if shape.kind == 'box':
         edge = box_edge(size)
         q = np.abs(p) - (np.asarray(size) / 2 - edge)
-        outside: Array = np.linalg.norm(np.maximum(q, 0), axis=1)
-        return outside + np.minimum(q.max(axis=1), 0) - edge
+        gap: Array = np.linalg.norm(np.maximum(q, 0), axis=1) + np.minimum(q.max(axis=1), 0) - edge
+        return gap
     if shape.kind == 'cylinder':
         q = np.stack([np.linalg.norm(p[:, :2], axis=1) - size[0], np.abs(p[:, 2]) - size[1] / 2], axis=1)
-        rim: Array = np.linalg.norm(np.maximum(q, 0), axis=1)
-        return rim + np.minimum(q.max(axis=1), 0)
+        rim: Array = np.linalg.norm(np.maximum(q, 0), axis=1) + np.minimum(q.max(axis=1), 0)
+        return rim
     half = size[1] / 2 if shape.kind == 'capsule' else 0.0
     core = p - np.stack([np.zeros(len(p)), np.zeros(len(p)), np.clip(p[:, 2], -half, half)], axis=1)
     centre: Array = np.linalg.norm(core, axis=1)
