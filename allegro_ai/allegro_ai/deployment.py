@@ -18,15 +18,16 @@ from allegro_ai.policy import Policy
 DRIVER_PARAMETERS = ('torque_scale', 'max_target_speed', 'address')
 """What the node asks the driver for."""
 
-_TRIES = 3
+_PATIENCE_S, _PAUSE_S = 6.0, 0.2
+"""While nine processes start on two cores, a millisecond policy is preempted for ten: measure again for a while."""
 
 
 def warm_up(bundle: Bundle, policy: Policy, count: int) -> float:
     """Run ``count`` inferences on golden inputs and hold their time to the budget.
 
     Returns:
-        99th percentile of the inference time, ms: the best of up to three rounds, because a busy machine start-up is
-        no property of the policy.
+        99th percentile of the inference time, ms: of the first round within the budget, for at most six seconds,
+        because a machine that is busy starting is no property of the policy.
 
     Raises:
         BundleError: every round exceeds ``runtime.latency_budget_ms``.
@@ -36,15 +37,17 @@ def warm_up(bundle: Bundle, policy: Policy, count: int) -> float:
               for i in range(min(64, len(arrays['output'])))]
     budget = float(bundle.contract['runtime']['latency_budget_ms'])
     best = np.inf
-    for _ in range(_TRIES):
+    end = time.monotonic() + _PATIENCE_S
+    while True:
         times = []
         for number in range(count):
             began = time.perf_counter()
             policy.act(inputs[number % len(inputs)])
             times.append((time.perf_counter() - began) * 1e3)
         best = min(best, float(np.percentile(times, 99)))
-        if best <= budget:
+        if best <= budget or time.monotonic() > end:
             break
+        time.sleep(_PAUSE_S)
     policy.reset()
     if best > budget:
         raise BundleError(f'inference takes {best:.2f} ms (99th percentile of {count}) on this machine, the budget of '
