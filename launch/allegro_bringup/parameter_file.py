@@ -1,0 +1,80 @@
+"""Write ``config/parameters.yaml``: every parameter of every node with meaning, range and default, to copy and edit.
+
+``python -m allegro_bringup.parameter_file > launch/config/parameters.yaml`` after a configuration class has changed; a
+test fails until that was done.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import yaml
+from allegro_description.config import Parameter, defaults, parameters
+
+CONFIGURATIONS = {
+    'hand_driver': 'allegro_driver.config:DriverConfig',
+    'tactile_publisher': 'allegro_driver.config:TactileConfig',
+    'episode_control': 'allegro_driver.emulator.config:EpisodeControlConfig',
+    'grasp_policy': 'allegro_ai.config:GraspPolicyConfig',
+    'inference_profiler': 'allegro_bench.config:ProfilerConfig',
+    'episode_runner': 'allegro_bench.config:RunnerConfig',
+    'bag_recorder': 'allegro_bench.nodes.bag_recorder:RecorderConfig',
+    'hand_viewer': 'allegro_description.nodes.viewer_node:ViewerConfig',
+}
+"""Node name to its configuration class."""
+
+HEAD = """\
+# All parameters of all nodes, with their defaults: copy this file, keep what you change, and give it to a launch file
+# (ros2 launch allegro_bringup grasp.launch.py params_file:=mine.yaml) or to the runner (allegro-demo --params-file).
+# What is also a launch argument (model, side, address, policy …) is set by that argument and left out here.
+"""
+
+LAUNCH_SETS = {
+    'hand_driver': {'model', 'side', 'link', 'address', 'enable_on_activate'},
+    'tactile_publisher': {'model', 'side'},
+    'episode_control': {'model', 'side', 'control_port', 'seed', 'level'},
+    'grasp_policy': {'model', 'side', 'policy', 'backend', 'mode'},
+    'inference_profiler': {'model', 'side', 'output_dir'},
+    'episode_runner': {'model', 'side', 'output_dir', 'episodes', 'duration_s', 'json'},
+    'bag_recorder': {'model', 'side', 'output_dir'},
+    'hand_viewer': {'model', 'side', 'port'},
+}
+"""Parameters that the graph sets, by node."""
+
+
+def configuration(node: str) -> type[Any]:
+    """Return the configuration class of a node."""
+    module, _, name = CONFIGURATIONS[node].partition(':')
+    found: type[Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def text() -> str:
+    """Return the content of the file."""
+    parts = [HEAD]
+    for node in CONFIGURATIONS:
+        config = configuration(node)
+        values = defaults(config)
+        parts.append(f'\n/**/{node}:\n  ros__parameters:\n')
+        for declared in parameters(config):
+            if declared.name not in LAUNCH_SETS[node]:
+                parts.append(f'    # {_explained(declared)}\n')
+                parts.append(_indented({declared.name: values[declared.name]}))
+    return ''.join(parts)
+
+
+def _explained(declared: Parameter) -> str:
+    limited = declared.choices or declared.low is not None or declared.high is not None
+    facts = [declared.allowed() if limited else '', declared.unit, 'live' if declared.live else '']
+    listed = '; '.join(fact for fact in facts if fact)
+    return f'{declared.doc}{f" [{listed}]" if listed else ""}'
+
+
+def _indented(value: dict[str, Any]) -> str:
+    dumped = yaml.safe_dump(value, allow_unicode=True)
+    return ''.join(f'    {line}\n' for line in dumped.splitlines())
+
+
+if __name__ == '__main__':
+    print(text(), end='')
