@@ -14,6 +14,10 @@ from allegro_description.errors import AllegroError
 from allegro_driver.emulator.build import build_emulator
 from allegro_driver.emulator.config import EmulatorConfig
 from allegro_driver.emulator.faults import describe
+from allegro_driver.realtime import prepare_thread
+
+REALTIME_PRIORITY = 70
+"""Above the driver's control thread: telemetry must not wait for what it paces."""
 
 ABOUT = """A simulated Allegro Hand V5 Sense that answers on the wire: UDP protocol V5B2, telemetry every 3 ms.
 
@@ -65,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if values['host'] not in ('127.0.0.1', 'localhost'):
                 print(f'hand_emulator: warning: {values["host"]} may be reachable from the network; anyone there can '
                       'command this hand', file=sys.stderr)
+            # A hand's microcontroller shares its time with nobody; as far as it is allowed to, nor does this one.
+            prepare_thread(REALTIME_PRIORITY)
             server.run()
     except AllegroError as error:
         print(f'hand_emulator: {error}', file=sys.stderr)
