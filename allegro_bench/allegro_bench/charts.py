@@ -206,12 +206,15 @@ def driver_loop(series: SeriesRecord, node: str, end_s: float) -> Any:
     for name, table in series.group('diagnostics').items():
         status, _, key = name.partition('/')
         if status.partition(':')[0].strip() == node and len(table) > 1:
-            kind = 'percent' if 'on_time' in key else 'jitter' if 'jitter' in key else None
+            kind = 'percent' if 'on_time' in key and 'total' not in key else 'jitter' if 'jitter' in key else None
             if kind:
                 found[kind][key] = table
     kinds = [k for k in ('percent', 'jitter') if found[k]]
     if not kinds:
         return None
+    if any('p99' in key for key in found['jitter']):
+        # The greatest of a second dwarfs its percentiles; it is in the table.
+        found['jitter'] = {k: v for k, v in found['jitter'].items() if 'max' not in k}
     figure = make_subplots(1, len(kinds), horizontal_spacing=0.11)
     colours = iter(CYCLE * 4)
     for col, kind in enumerate(kinds, 1):

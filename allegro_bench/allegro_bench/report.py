@@ -91,12 +91,17 @@ def render(result: Mapping[str, Any], ticks: TickRecord, series: SeriesRecord, m
         draw(charts.misses(run, ticks, deadline_ns, end_s) if has_ticks and run.missed(deadline_ns).any() else None,
              'A tick is missed if it finishes after its deadline (late) or is not begun at all (skipped).',
              'Not one tick was missed.' if has_ticks else 'No tick was heard.')))
-    driver = result['run']['parameters']['driver_node']
+    parameters = result['run']['parameters']
+    driver = parameters['driver_node']
     parts.append(section(
-        'Driver loop', _driver_table(result['driver']),
+        'Driver loop', _said_table(result['driver']),
         draw(charts.driver_loop(series, driver, end_s),
              f'As {driver} itself publishes them once per second; not measured by the profiler.',
              f'{driver} published no loop timing.')))
+    parts.append(section(
+        'Policy loop', _said_table(result['policy']) or paragraph('The policy published no figures.', 'note'),
+        paragraph(f'As {parameters["policy_node"]} itself publishes them; counts run since it was started.', 'note')
+        if result['policy'] else ''))
     parts.append(section(
         'Processor', _cpu_words(result), _cpu_table(result),
         draw(charts.cpu(series, result['processes'], rows, end_s),
@@ -253,9 +258,9 @@ def _miss_table(result: Mapping[str, Any]) -> str:
                   'achieved rate'], rows) if rows else ''
 
 
-def _driver_table(driver: Mapping[str, Any]) -> str:
+def _said_table(said: Mapping[str, Any]) -> str:
     rows = [[Html(f'<code>{key}</code>') if key.isidentifier() else key, *(float(f'{v[c]:.5g}') for c in (
-        'mean', 'min', 'max')), v['n']] for key, v in driver.items()]
+        'mean', 'min', 'max')), v['n']] for key, v in said.items()]
     return table(['value', 'mean', 'least', 'greatest', 'n (one per second)'], rows) if rows else ''
 
 

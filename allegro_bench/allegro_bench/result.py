@@ -28,8 +28,9 @@ from allegro_bench.validity import check
 
 SCHEMA = {'name': 'allegro_bench.result.live', 'version': 1}
 RESULT_FILE = 'result.json'
-DRIVER_KEYS = ('on_time', 'jitter', 'overrun', 'loop')
-PASSING = ('message', 'lifecycle', 'phase', 'state', 'hardware_id')
+DRIVER_KEYS = ('on_time', 'jitter', 'overrun', 'turnaround', 'command_age', 'lost')
+POLICY_KEYS = ('cpu_ms_per_inference', 'late_', 'repeated', 'skipped', 'holds', 'ood_score')
+PASSING = ('message', 'lifecycle', 'phase', 'state', 'hardware_id', 'hold_reason', 'reason', 'backend')
 """Text in a policy's diagnostics that says how it is, not what it is."""
 
 
@@ -71,7 +72,7 @@ def build(session: Session, system_before: Mapping[str, Any],
         'meters': [c.as_dict() for c in session.meter.channels],
         'energy_source': {'name': ' + '.join(headline(session.meter.channels)) or 'none',
                           'reason': session.meter.reason or None},
-        'blocks': [], 'summary': [], 'driver': {}, 'nodes': [],
+        'blocks': [], 'summary': [], 'driver': {}, 'policy': {}, 'nodes': [],
         'processes': [{'pid': p.pid, 'name': p.name, 'source': p.source} for p in everyone],
         'policy_pid': policy.pid if policy else None,
         'episodes': {'rows': rows, **episodes.tally(rows)},
@@ -89,7 +90,7 @@ def build(session: Session, system_before: Mapping[str, Any],
 
 
 def derived(result: Mapping[str, Any], ticks: TickRecord, series: SeriesRecord) -> dict[str, Any]:
-    """The sections that follow from the arrays alone: ``blocks``, ``summary``, ``driver`` and ``nodes``."""
+    """The sections that follow from the arrays alone: blocks, summary, driver, policy and nodes."""
     parameters = result['run']['parameters']
     files = result['provenance']['files']
     who = {p['pid']: p['name'] for p in result['processes']}
@@ -103,6 +104,7 @@ def derived(result: Mapping[str, Any], ticks: TickRecord, series: SeriesRecord) 
             ticks, series, deadline_ns=deadline_ns, warmup=parameters['warmup_ticks'],
             policy_pid=result['policy_pid'], channels=[m['id'] for m in result['meters']]),
         'driver': summary.forwarded(series, parameters['driver_node'], DRIVER_KEYS),
+        'policy': summary.forwarded(series, parameters['policy_node'], POLICY_KEYS),
         'nodes': summary.nodes(series, who, sources),
     })
     return plain

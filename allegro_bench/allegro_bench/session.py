@@ -149,9 +149,9 @@ class Session:
         for key, value in parsed.items():
             if isinstance(value, int) and not isinstance(value, bool) and (key == 'pid' or key.endswith('_pid')):
                 who = node if key == 'pid' else key.removesuffix('_pid')
-                used = parsed.get('cpu_s') if key == 'pid' else None
-                self.processes.announce(who, value, used if isinstance(used, float) else None, now_s)
-            elif isinstance(value, (int, float)) and not isinstance(value, bool):
+                used = parsed.get('cpu_s' if key == 'pid' else f'{who}_cpu_s')
+                self.processes.announce(who, value, float(used) if isinstance(used, (int, float)) else None, now_s)
+            elif isinstance(value, (int, float)) and not isinstance(value, bool) and key != 'serial':
                 series = f'{name}/{key}'
                 if series in self._diagnostics or len(self._diagnostics) < MOST_SERIES:
                     self._diagnostics.setdefault(series, Rows(2)).append(now_s, float(value))

@@ -57,12 +57,13 @@ def facts(number):
 
 def second(session, now, pid, k):
     cpu = k * 0.02 * 0.12
-    session.status('grasp_policy: status', now, {'pid': str(pid), 'cpu_s': f'{cpu:.3f}', 'policy': 'tactile_hold',
-                                                 'bundle_sha256': 'ab' * 32, 'phase': 'RUN'}, 'running')
-    session.status('hand_driver: status', now, {'pid': '999999991', 'cpu_s': f'{2 * cpu:.3f}',
-                                                'on_time_percent': f'{99.5 + 0.4 * np.sin(k / 200):.3f}',
-                                                'loop_jitter_p99_us': f'{180 + 60 * np.sin(k / 90):.1f}',
-                                                'rate_hz': '333.3'}, 'active', 'v5_sense_right')
+    session.status('grasp_policy: status', now, {
+        'pid': str(pid), 'cpu_s': f'{cpu:.3f}', 'policy': 'tactile_hold', 'mode': 'sim', 'late_p99_ms': '0.4',
+        'repeated': '3', 'bundle_sha256': 'ab' * 32, 'phase': 'RUN'}, 'running')
+    session.status('hand_driver: status', now, {
+        'pid': '999999991', 'cpu_s': f'{2 * cpu:.3f}', 'serial': '12345678', 'jitter_max_us': '900.0',
+        'on_time_percent': f'{99.5 + 0.4 * np.sin(k / 200):.3f}',
+        'loop_jitter_p99_us': f'{180 + 60 * np.sin(k / 90):.1f}', 'rate_hz': '333.3'}, 'active', 'v5_sense_right')
     session.second(now)
 
 

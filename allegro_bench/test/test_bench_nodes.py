@@ -54,13 +54,16 @@ class StandIn:
             self.node.create_service(Trigger, f'~/{what}', lambda q, r, what=what: self.answer(what, r))
         self.control.create_service(Trigger, '~/start_episode', lambda q, r: self.answer('start_episode', r))
         self.tick, self.t0, self.index, self.ends = 0, time.time_ns(), 0, None
-        self.skip = False
+        self.ready_at, self.skip = 0.0, False
         self.position = self.model.pose('pregrasp')
         self.node.create_timer(0.02, self.step)
 
     def answer(self, what, response):
         self.calls.append(what)
         response.success, response.message = what != 'grasp' or self.grasp_works, 'hold: no joint states'
+        if time.monotonic() < self.ready_at:
+            response.success, response.message = False, 'grasp_policy is unconfigured'
+            return response
         if what == 'start_episode':
             self.index += 1
             self.ends = time.monotonic() + self.episode_s
@@ -209,6 +212,16 @@ def test_runner_keeps_to_a_duration_in_words(graph):
     assert stand_in.calls.count('start_episode') >= 2
 
 
+def test_runner_waits_until_the_policy_is_ready(graph):
+    """A lifecycle node offers its services before it is active, and refuses them until then."""
+    stand_in = StandIn(graph)
+    stand_in.ready_at = time.monotonic() + 3.0
+    runner = graph.start(RUNNER, '--ros-args', '-p', 'episodes:=1')
+    assert spin_until(everyone(stand_in), lambda: runner.process.poll() is not None, 40.0), runner.output
+    assert runner.wait() == 0, runner.output
+    assert 'episode 1: box' in runner.output
+
+
 def test_runner_waits_for_the_start_pose_but_not_for_ever(graph):
     stand_in = StandIn(graph)
     stand_in.position = stand_in.model.pose('zero')
@@ -222,7 +235,7 @@ def test_runner_waits_for_the_start_pose_but_not_for_ever(graph):
     (('service_timeout_s:=0.5',), 'start grasp_policy', None),
     (('service_timeout_s:=6.0', 'control_node:=nobody'), 'nobody/start_episode', {}),
     (('episodes:=1', 'episode_timeout_s:=1.0'), 'did not end', {'episode_s': 60.0}),
-    (('episodes:=1',), 'refused: hold: no joint states', {'grasp_works': False}),
+    (('episodes:=1', 'service_timeout_s:=3.0'), 'refused: hold: no joint states', {'grasp_works': False}),
 ])
 def test_runner_ends_with_one_sentence_when_it_cannot_go_on(graph, arguments, words, stand_in):
     made = StandIn(graph, **stand_in) if stand_in is not None else None

@@ -43,8 +43,8 @@ def test_it_is_one_file_that_needs_no_network(page):
 
 def test_every_section_is_there(page):
     own = without_plotly(page)
-    for title in ('Episodes', 'Latency', 'Missed ticks', 'Driver loop', 'Processor', 'Energy', 'Touch', 'Torque',
-                  'How far to believe it', 'Machine', 'How it was measured'):
+    for title in ('Episodes', 'Latency', 'Missed ticks', 'Driver loop', 'Policy loop', 'Processor', 'Energy', 'Touch',
+                  'Torque', 'How far to believe it', 'Machine', 'How it was measured'):
         assert f'<h2>{title}</h2>' in own
     assert own.count('Plotly.newPlot') == 8
     assert '7 of 8 objects held' in own

@@ -47,6 +47,8 @@ def test_known_numbers_come_out(run):
     assert entry['energy'] == {}
     assert found['driver']['on_time_percent']['n'] >= 60
     assert found['driver']['loop_jitter_p99_us']['max'] == pytest.approx(240, abs=1)
+    assert found['policy']['repeated']['last'] == 3
+    assert '12345678' not in json.dumps(found), 'serial numbers are not stored'
     assert found['episodes']['n'] == 8
     assert found['episodes']['held'] == 7
     assert found['workload']['policy']['policy'] == 'tactile_hold'

@@ -108,7 +108,7 @@ def test_an_episode_from_start_to_drop(graph):
         assert probe.seed() == 5
         probe.until(lambda: probe.status() is not None)
         keys = {pair.key for pair in probe.status().values}
-        assert {'pid', 'cpu_s', 'next_seed', 'episode'} <= keys
+        assert {'pid', 'cpu_s', 'next_seed', 'episode', 'hand_emulator_pid', 'hand_emulator_cpu_s'} <= keys
         assert probe.process.stop(signal.SIGINT) == 0
         assert 'Traceback' not in probe.process.output
 

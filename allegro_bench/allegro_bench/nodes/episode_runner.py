@@ -24,6 +24,9 @@ POLL_S = 0.02
 FIRST_RAMP_S = 6.0
 """The first way to the start pose may be a long one."""
 
+RETRY_S, GRASP_PATIENCE_S = 0.1, 2.0
+"""A grasp is refused while joint states are late for a moment; the episode's clock runs meanwhile."""
+
 Script = Generator[None, None, None]
 
 
@@ -70,16 +73,18 @@ class EpisodeRunner(PlainNode):
                 f'no service {client.srv_name}: {_remedy(what)}')
         yield from self._until(lambda: self._position is not None, config.service_timeout_s,
                                'no joint_states: is hand_driver running in this namespace and ROS_DOMAIN_ID?')
+        yield from self._call('release', config.service_timeout_s)
         yield from self._go_to_start(FIRST_RAMP_S)
         self._began = time.monotonic()
         while self._another():
             self._events.clear()
             at_start = self._at_start()
-            yield from self._call('start_episode')
-            yield from self._call('grasp')
+            yield from self._call('start_episode', config.episode_timeout_s)
+            yield from self._call('grasp', GRASP_PATIENCE_S)
             yield from self._until(self._ended, config.episode_timeout_s,
                                    f'the episode did not end within {config.episode_timeout_s:g} s')
             self._tell({**merge(self._events)[-1], 'at_start_pose': at_start})
+            yield from self._call('release', config.service_timeout_s)
             yield from self._go_to_start(config.pause_s)
         self._say({'event': 'done', **tally(self.rows)}, f'{len(self.rows)} episodes, '
                   f'{tally(self.rows)["held"]} held')
@@ -90,7 +95,6 @@ class EpisodeRunner(PlainNode):
         return bool(time.monotonic() - self._began + self.config.episode_s <= self.config.duration_s)
 
     def _go_to_start(self, patience_s: float) -> Script:
-        yield from self._call('release')
         end = time.monotonic() + patience_s
         while not self._at_start() and time.monotonic() < end:
             yield
@@ -102,13 +106,24 @@ class EpisodeRunner(PlainNode):
                 raise LinkTimeout(otherwise)
             yield
 
-    def _call(self, what: str) -> Script:
+    def _call(self, what: str, patience_s: float) -> Script:
+        """Call until it is not refused: nodes become active, and states become fresh, a little after they appear."""
         client = self._doors[what]
-        future = client.call_async(Trigger.Request())
-        yield from self._until(future.done, self.config.service_timeout_s, f'{client.srv_name} does not answer')
-        answer = future.result()
-        if not answer.success:
-            raise ConfigError(f'{client.srv_name} refused: {answer.message}')
+        end = time.monotonic() + patience_s
+        while True:
+            future = client.call_async(Trigger.Request())
+            yield from self._until(future.done, self.config.service_timeout_s, f'{client.srv_name} does not answer')
+            answer = future.result()
+            if answer.success:
+                return
+            if time.monotonic() > end:
+                raise ConfigError(f'{client.srv_name} refused: {answer.message}')
+            yield from self._pause(RETRY_S)
+
+    def _pause(self, seconds: float) -> Script:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            yield
 
     # What arrives ------------------------------------------------------------------------------------------------
 

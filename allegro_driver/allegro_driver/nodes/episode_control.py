@@ -64,6 +64,12 @@ class EpisodeControl(PlainNode):
         }
         if self._away:
             return 2, self._away, values
+        try:
+            # The emulator is no node; whoever adds up CPU time learns of it here.
+            emulator = self._client.request('status')
+            values |= {'hand_emulator_pid': emulator['pid'], 'hand_emulator_cpu_s': emulator['cpu_s']}
+        except AllegroError:
+            pass  # the next poll says so
         episode = self._view.get('episode', {})
         values |= {'episode': episode.get('index', 0), 'clock_s': float(episode.get('clock_s', 0.0))}
         last = self._view.get('last_result')
