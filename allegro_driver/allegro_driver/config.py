@@ -69,7 +69,8 @@ class TouchConfig:
         30.0, 'time constant with which the baseline of untouched fingers follows the reading; 0 keeps it fixed',
         unit='s', low=0.0, high=3600.0, live=True)
     filter_hz: float = parameter(
-        30.0, 'corner of the low-pass on pressures; 0 leaves them as they come', unit='Hz', low=0.0, high=150.0, live=True)
+        30.0, 'corner of the low-pass on pressures; 0 leaves them as they come', unit='Hz', low=0.0, high=150.0,
+        live=True)
     contact_on_pa: float = parameter(
         1500.0, 'pressure at which a cell starts to touch', unit='Pa', low=1.0, high=100000.0, live=True)
     contact_off_pa: float = parameter(

@@ -119,7 +119,9 @@ def _fields(dtype: np.dtype[Any]) -> list[PointField]:
 _RAW_FIELDS, _POINTS_FIELDS = _fields(RAW_DTYPE), _fields(POINTS_DTYPE)
 
 
-def _cloud(model: HandModel, stamp_ns: int, points: NDArray[Any], fields: list[PointField]) -> PointCloud2:
+def _cloud(
+    model: HandModel, stamp_ns: int, points: NDArray[Any], fields: list[PointField], dense: bool = True,
+) -> PointCloud2:
     cloud = PointCloud2()
     cloud.header.stamp = to_stamp(stamp_ns)
     cloud.header.frame_id = model.palm
@@ -128,7 +130,7 @@ def _cloud(model: HandModel, stamp_ns: int, points: NDArray[Any], fields: list[P
     cloud.point_step = points.dtype.itemsize
     cloud.row_step = points.nbytes
     cloud.data = array('B', points.tobytes())
-    cloud.is_dense = True
+    cloud.is_dense = dense
     return cloud
 
 
@@ -146,13 +148,16 @@ def raw_message(model: HandModel, state: HandState) -> PointCloud2:
 
 
 def points_message(model: HandModel, frame: TactileFrame, xyz: Array) -> PointCloud2:
-    """Touch as ``tactile/points``: ``xyz`` (n_taxels, 3) m in the palm frame, pressure Pa, taxel index, validity."""
+    """Build ``tactile/points``: ``xyz`` (n_taxels, 3) m in the palm frame, pressure Pa, taxel index, validity.
+
+    Places that are not known are NaN; the cloud then is not dense.
+    """
     points = np.zeros(len(frame.pressure), POINTS_DTYPE)
     points['x'], points['y'], points['z'] = xyz[:, 0], xyz[:, 1], xyz[:, 2]
     points['pressure'] = frame.pressure
     points['taxel'] = np.arange(len(points))
     points['valid'] = frame.valid
-    return _cloud(model, frame.stamp_ns, points, _POINTS_FIELDS)
+    return _cloud(model, frame.stamp_ns, points, _POINTS_FIELDS, bool(np.isfinite(xyz).all()))
 
 
 def _read(cloud: PointCloud2, expected: np.dtype[Any], topic: str) -> NDArray[Any]:
