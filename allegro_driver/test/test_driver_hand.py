@@ -1,5 +1,6 @@
 """The control loop against a hand on the wire: following, watchdog, faults in time, recovery, every way out."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -272,6 +273,44 @@ def test_most_samples_are_answered_in_time(wire):
     assert 200 < report.rate_hz < 500
     assert report.turnaround_us.p50 < 3000
     assert hand.status().realtime != 'off'
+
+
+def start_emulator(port):
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'allegro_driver.emulator', '--port', str(port), '--control-port', '0',
+         '--physics', 'simple'], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    return process, json.loads(process.stdout.readline())['wire_port']
+
+
+def test_a_killed_emulator_is_a_fault_within_50_ms_and_comes_back(capfd):
+    process, port = start_emulator(0)
+    config = DriverConfig(address=f'127.0.0.1:{port}:0', answer_timeout_s=0.3, guardian=False, relax_after_s=0.0)
+    hand = Hand(make_hardware(MODEL, config), MODEL, config)
+    late = []
+    try:
+        hand.start()
+        for _ in range(3):
+            if hand.state is State.FAULT:  # a machine under load may stall the emulator, too
+                hand.clear_fault()
+            hand.enable()
+            process.kill()
+            process.wait()
+            assert wait_until(lambda: hand.state is State.FAULT)
+            late.append((time.monotonic_ns() - hand.last.stamp_ns) / 1e9)
+            with pytest.raises(LinkTimeout):
+                hand.clear_fault()
+            process, _ = start_emulator(port)
+            assert hand.clear_fault().startswith('hold')
+            frames = hand.report().frames
+            assert wait_until(lambda before=frames: hand.report().frames > before + 20)
+    finally:
+        hand.close()
+        process.kill()
+        process.wait()
+    assert min(late) <= 0.05
+    assert max(late) < 0.5
+    assert 'Traceback' not in ''.join(capfd.readouterr())
 
 
 # Every way out ----------------------------------------------------------------------------------------------------
