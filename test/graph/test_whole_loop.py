@@ -1,0 +1,116 @@
+"""The whole suite as a user starts it: emulated hand, driver, touch, policy, profiler, recorder, episodes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytestmark = [pytest.mark.graph, pytest.mark.slow]
+COMMAND = [sys.executable, '-m', 'allegro_bringup.demo', '--viewer', 'false']
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start the runner; whatever is left of it is ended with the test."""
+    processes = []
+
+    def make(*options):
+        environment = {k: v for k, v in os.environ.items() if k != 'ROS_DOMAIN_ID'}
+        process = subprocess.Popen(
+            [*COMMAND, '--output-dir', str(tmp_path / 'run'), *options], env=environment, cwd=tmp_path, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        processes.append(process)
+        return process
+
+    yield make
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def ours(folder):
+    """Process ids of whatever runs with this run's folder on its command line or is the run's emulator."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir('/proc')):
+        try:
+            with open(f'/proc/{pid}/cmdline', 'rb') as file:
+                if str(folder).encode() in file.read():
+                    found.append(int(pid))
+        except OSError:
+            continue
+    return found
+
+
+def test_episodes_are_run_measured_and_recorded(start, tmp_path):
+    process = start('--episodes', '2', '--level', 'L0')
+    output, _ = process.communicate(timeout=150)
+    run = tmp_path / 'run'
+    assert process.returncode == 0, output
+    result = json.loads((run / 'result.json').read_text())
+    assert result['workload']['source']['kind'] == 'sim'
+    assert result['episodes']['n'] == 2
+    assert result['summary'][0]['backend'] == 'onnxruntime'
+    assert result['summary'][0]['n_completed'] > 50
+    assert all(row['mean_torque_nm'] > 0.0 for row in result['episodes']['rows'])
+    assert (run / 'report.html').stat().st_size > 10_000
+    assert (run / 'bag' / 'metadata.yaml').exists()
+    assert 'touch to command p50 / p99' in output
+    assert 'episodes ' in output
+    assert 'Traceback' not in output
+    for log in (run / 'logs').iterdir():
+        assert 'Traceback' not in log.read_text(), log.name
+    assert ours(run) == []
+
+
+@pytest.mark.parametrize('moment', ['starting', 'moving'])
+def test_ctrl_c_stops_everything_with_zero_torque(start, tmp_path, moment):
+    process = start('--duration', '60')
+    run = tmp_path / 'run'
+    log = run / 'logs' / ('hand_emulator.log' if moment == 'starting' else 'episode_runner.log')
+    end = time.monotonic() + 90
+    while time.monotonic() < end and not (log.exists() and log.stat().st_size):
+        time.sleep(0.05)
+    assert process.poll() is None
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert time.monotonic() - begin < 4.0  # two on a machine of one's own
+    assert process.returncode == 130, output
+    assert 'torque is zero' in output
+    assert ours(run) == []
+    if moment == 'moving':
+        assert list((run / 'bag').glob('*.mcap'))
+
+
+def test_a_node_that_cannot_start_is_named_with_its_reason(start):
+    process = start('--policy', 'no_such_policy')
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert 'grasp_policy ended with exit code 2' in output
+    assert 'no_such_policy' in output
+    assert 'tactile_hold_linear' in output
+    assert 'grasp_policy.log' in output
+    assert 'torque is zero' in output
+    assert 'Traceback' not in output
+
+
+def test_the_death_of_the_driver_ends_the_run_safely(start, tmp_path):
+    process = start('--duration', '60')
+    log = tmp_path / 'run' / 'logs' / 'episode_runner.log'
+    end = time.monotonic() + 90
+    while time.monotonic() < end and not (log.exists() and log.stat().st_size):
+        time.sleep(0.05)
+    for pid in ours(tmp_path / 'run'):
+        with open(f'/proc/{pid}/cmdline', 'rb') as file:
+            if b'__node:=hand_driver' in file.read():
+                os.kill(pid, signal.SIGKILL)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1, output
+    assert 'hand_driver was killed by signal 9' in output
+    assert 'torque is zero' in output
+    assert ours(tmp_path / 'run') == []
