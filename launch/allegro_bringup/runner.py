@@ -1,4 +1,4 @@
-"""``allegro-demo``: the whole loop on this machine without ``ros2 launch``, for a minute, and what it came to.
+"""The runner behind ``allegro-demo``.
 
 Starts exactly the processes of ``profile.launch.py``, keeps their logs, shows how it goes, stops them so that the hand
 is left without torque, and prints the result.
@@ -36,8 +36,13 @@ GRACE_S = 30.0
 """A run of a fixed duration is ended this long after it should have ended by itself."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line. Returns 0 after a complete run, 130 after an interrupted one, 1 or 2 after a failed one."""
+ABOUT = """Runs the whole loop on this machine: an emulated hand, driver, touch, grasp policy, profiler and recorder,
+the same processes as profile.launch.py, without ros2 launch. Ends with a table and a folder runs/<time> with report,
+result and bag. Ctrl-C stops everything within two seconds and leaves the hand without torque."""
+
+
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Run from a command line; returns 0 after a complete run, 130 after an interrupted, 1 or 2 after a failed one."""
     request = StopRequest()
     with request.listening():
         progress = Progress(sys.stdout)
@@ -57,7 +62,7 @@ def parse(arguments: Sequence[str] | None) -> ProfileArgs:
     Raises:
         ConfigError: a value that is not allowed.
     """
-    parser = argparse.ArgumentParser(prog='allegro-demo', description=(__doc__ or '').partition(': ')[2])
+    parser = argparse.ArgumentParser(prog='allegro-demo', description=ABOUT)
     add_options(parser, ProfileArgs, DEFAULTS)
     return from_texts(ProfileArgs, vars(parser.parse_args(arguments)))
 
@@ -172,8 +177,11 @@ class Demo:
             return
         torque = self.session.torque_ma
         state = 'torque is zero' if torque == 0.0 else 'torque unknown' if torque is None else f'TORQUE {torque:.0f} mA'
-        killed = f'; had to be killed: {", ".join(self.session.killed)}' if self.session.killed else ''
-        self.progress.line(f'stopped, {state}{killed}; what was recorded is in {self.folder}')
+        self.progress.line(f'stopped, {state}; what was recorded is in {self.folder}')
+        if self.session.killed:
+            self.progress.line(f'did not end in time and were killed: {", ".join(self.session.killed)}')
+        if (self.folder / 'result.json').exists() and not (self.folder / 'report.html').exists():
+            self.progress.line(f'no time was left for the report; write it with: allegro-bench report {self.folder}')
 
     def _report(self) -> int:
         path = self.folder / 'result.json'
@@ -194,7 +202,3 @@ class Demo:
         if self.session.killed:
             raise RunFailed(f'had to be killed: {", ".join(self.session.killed)}; see {self.folder / "logs"}')
         return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -18,8 +18,8 @@ from allegro_bringup.arguments import (
     launch_choices,
     launch_default,
 )
-from allegro_bringup.demo import parse
 from allegro_bringup.graph import NodeSpec, ProcessSpec, grasp_graph, hand_graph, profile_graph
+from allegro_bringup.runner import parse
 from allegro_description.config import parameters
 from allegro_description.errors import ConfigError, UnknownName
 from allegro_description.share import share_dir

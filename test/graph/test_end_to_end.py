@@ -47,7 +47,7 @@ def test_a_short_run_grasps_measures_records_and_stops_without_torque(tmp_path):
     assert result['schema']['name'].startswith('allegro_bench.result')
     episodes = json.loads((folder / 'episodes.json').read_text())['episodes']
     assert len(episodes) >= 1
-    assert all(e['event'] in ('finished', 'dropped') for e in episodes)
+    assert all(e['outcome'] in ('held', 'dropped', 'lost') for e in episodes)
     assert (folder / 'report.html').stat().st_size > 100_000
     with Reader(folder / 'bag') as bag:
         counts = {}

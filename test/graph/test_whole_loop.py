@@ -1,6 +1,5 @@
-"""The whole suite as a user starts it: emulated hand, driver, touch, policy, profiler, recorder, episodes."""
+"""The whole loop when something is wrong with it: stopped too early, told nonsense, bereft of its driver."""
 
-import json
 import os
 import signal
 import subprocess
@@ -46,45 +45,22 @@ def ours(folder):
     return found
 
 
-def test_episodes_are_run_measured_and_recorded(start, tmp_path):
-    process = start('--episodes', '2', '--level', 'L0')
-    output, _ = process.communicate(timeout=150)
-    run = tmp_path / 'run'
-    assert process.returncode == 0, output
-    result = json.loads((run / 'result.json').read_text())
-    assert result['workload']['source']['kind'] == 'sim'
-    assert result['episodes']['n'] == 2
-    assert result['summary'][0]['backend'] == 'onnxruntime'
-    assert result['summary'][0]['n_completed'] > 50
-    assert all(row['mean_torque_nm'] > 0.0 for row in result['episodes']['rows'])
-    assert (run / 'report.html').stat().st_size > 10_000
-    assert (run / 'bag' / 'metadata.yaml').exists()
-    assert 'touch to command p50 / p99' in output
-    assert 'episodes ' in output
-    assert 'Traceback' not in output
-    for log in (run / 'logs').iterdir():
-        assert 'Traceback' not in log.read_text(), log.name
-    assert ours(run) == []
-
-
-@pytest.mark.parametrize('moment', ['starting', 'moving'])
-def test_ctrl_c_stops_everything_with_zero_torque(start, tmp_path, moment):
-    process = start('--duration', '60')
-    run = tmp_path / 'run'
-    log = run / 'logs' / ('hand_emulator.log' if moment == 'starting' else 'episode_runner.log')
+def wait_for_text(log, process):
     end = time.monotonic() + 90
     while time.monotonic() < end and not (log.exists() and log.stat().st_size):
+        assert process.poll() is None
         time.sleep(0.05)
-    assert process.poll() is None
-    begin = time.monotonic()
+
+
+def test_ctrl_c_before_anything_moves(start, tmp_path):
+    process = start('--duration', '60')
+    run = tmp_path / 'run'
+    wait_for_text(run / 'logs' / 'hand_emulator.log', process)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=30)
-    assert time.monotonic() - begin < 4.0  # two on a machine of one's own
     assert process.returncode == 130, output
     assert 'torque is zero' in output
     assert ours(run) == []
-    if moment == 'moving':
-        assert list((run / 'bag').glob('*.mcap'))
 
 
 def test_a_node_that_cannot_start_is_named_with_its_reason(start):
@@ -101,10 +77,7 @@ def test_a_node_that_cannot_start_is_named_with_its_reason(start):
 
 def test_the_death_of_the_driver_ends_the_run_safely(start, tmp_path):
     process = start('--duration', '60')
-    log = tmp_path / 'run' / 'logs' / 'episode_runner.log'
-    end = time.monotonic() + 90
-    while time.monotonic() < end and not (log.exists() and log.stat().st_size):
-        time.sleep(0.05)
+    wait_for_text(tmp_path / 'run' / 'logs' / 'episode_runner.log', process)
     for pid in ours(tmp_path / 'run'):
         with open(f'/proc/{pid}/cmdline', 'rb') as file:
             if b'__node:=hand_driver' in file.read():
