@@ -85,6 +85,14 @@ def test_a_reader_that_was_away_gets_the_newest(rig):
     assert hardware.skipped > 3
 
 
+def test_a_queue_that_ran_over_does_not_serve_old_samples(rig):
+    hardware, _ = rig
+    hardware.open()
+    time.sleep(1.5)  # more samples than a socket holds by default
+    state = hardware.read(0.5)
+    assert time.monotonic_ns() - state.stamp_ns < 200_000_000
+
+
 def test_torque_moves_joints_in_canonical_order(rig):
     hardware, _ = rig
     hardware.open()

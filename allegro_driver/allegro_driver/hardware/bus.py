@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _REPEATS = 3  # mode packets are not acknowledged
 _MODE_GAP_S = 0.002
 _ZEROS = 5
+# A full socket queue keeps its oldest packets; its newest sample is no answer to "where are the joints now?".
+_TOO_OLD_PERIODS = 10
 _WRAP, _HALF = 2**32, 2**31
 _REORDERED = 1000  # samples; a counter that falls back farther means that the hand started anew
 
@@ -223,30 +225,29 @@ class BusHardware:
             LinkError: the link is closed or broken.
         """
         deadline = time.monotonic() + timeout_s
-        fresh: tuple[Telemetry, int, int] | None = None
+        fresh: Telemetry | None = None
+        arrival, steps = 0, 0
         while True:
-            left = 0.0 if fresh else max(deadline - time.monotonic(), 0.0)
-            data = self._link.receive(left)
-            if data is None:
-                if fresh:
-                    break
-                if time.monotonic() >= deadline:
-                    raise LinkTimeout(f'no sample from {self._link.peer} within {timeout_s * 1e3:.0f} ms')
-                continue
-            message = self._decode(data)
+            data = self._link.receive(0.0 if fresh else max(deadline - time.monotonic(), 0.0))
+            message = None if data is None else self._decode(data)
             if isinstance(message, Telemetry):
                 step = self._advance(message.sequence)
-                if step is not None:
-                    if fresh:
-                        self.skipped += 1
-                        step += fresh[1]
-                    fresh = message, step, self._link.arrival_ns
+                if step:
+                    self.skipped += fresh is not None
+                    fresh, arrival, steps = message, self._link.arrival_ns, steps + step
+            age = time.monotonic_ns() - arrival
             # Only a sample that had to wait can have a successor in the queue.
-            if fresh and time.monotonic_ns() - fresh[2] < self._period_ns:
+            if fresh and (age < self._period_ns or (data is None and age < _TOO_OLD_PERIODS * self._period_ns)):
                 break
-        sample, step, arrival = fresh
-        velocity = self._filter.update(sample.position, step * self.period_s)
-        return HandState(arrival, sample.sequence, sample.position, velocity, sample.current_ma, sample.tactile)
+            if data is None:
+                if fresh:
+                    self.skipped += 1
+                    self._filter.reset()
+                    fresh, steps = None, 0
+                if time.monotonic() >= deadline:
+                    raise LinkTimeout(f'no sample from {self._link.peer} within {timeout_s * 1e3:.0f} ms')
+        velocity = self._filter.update(fresh.position, steps * self.period_s)
+        return HandState(arrival, fresh.sequence, fresh.position, velocity, fresh.current_ma, fresh.tactile)
 
     def write(self, effort: Array) -> None:
         """Send joint torques, N·m, (n_joints,).
