@@ -32,6 +32,7 @@ _MOVED = 2e-5                    # rotation step worth a message, about 2.5 mill
 _GRAVITY_AT = (0.0, -0.125, 0.0)
 _M_PER_N = 0.02
 _LONGEST_FORCE_M = 0.10
+_FORCE_WIDTH = 0.045              # of an arrow mesh of radius 0.03: 1.4 mm
 _LOCAL_PAGES = re.compile(r'https?://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?')
 
 
@@ -223,6 +224,6 @@ class HandPage:
             handle.visible = size > 0.05
             if handle.visible and force is not None:
                 handle.wxyz = turn_to(force)
-                length = min(size * _M_PER_N, _LONGEST_FORCE_M)
-                if abs(length - handle.scale) > 0.001:
-                    handle.scale = length
+                scale = (_FORCE_WIDTH, _FORCE_WIDTH, round(min(size * _M_PER_N, _LONGEST_FORCE_M), 3))
+                if scale != handle.scale:
+                    handle.scale = scale
