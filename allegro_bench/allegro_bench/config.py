@@ -42,7 +42,7 @@ class RunnerConfig:
     episode_s: float = parameter(
         6.0, 'length of an episode, to tell whether one more fits into duration_s', unit='s', low=0.1, high=600.0)
     pause_s: float = parameter(
-        1.2, 'longest wait for the hand to reach the start pose between two episodes', unit='s', low=0.1, high=30.0)
+        1.5, 'longest wait for the hand to reach the start pose between two episodes', unit='s', low=0.1, high=30.0)
     start_pose: str = parameter('pregrasp', 'named pose from which an episode begins')
     start_tolerance_rad: float = parameter(
         0.15, 'largest joint error at which the hand counts as being at the start pose', unit='rad', low=0.01, high=1.0)

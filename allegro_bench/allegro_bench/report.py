@@ -14,6 +14,7 @@ from allegro_description.model import HandModel, load_hand
 from allegro_bench import result as results
 from allegro_bench.page import Html, card, facts, figure, page, paragraph, pill, section, table
 from allegro_bench.record import SeriesRecord, TickRecord, load_series, load_ticks
+from allegro_bench.statistics import figures
 
 REPORT_FILE = 'report.html'
 MOST_ROWS = 60
@@ -120,7 +121,7 @@ def render(result: Mapping[str, Any], ticks: TickRecord, series: SeriesRecord, m
 
 
 def _digits(value: float | None, unit: str = '') -> str:
-    return 'n/a' if value is None else f'{value:.3g}{" " + unit if unit else ""}'
+    return 'n/a' if value is None else f'{figures(value)}{" " + unit if unit else ""}'
 
 
 def _seconds(value: float | None) -> str:
@@ -131,8 +132,7 @@ def _seconds(value: float | None) -> str:
 def _estimate(e: Mapping[str, Any], unit: str = '', scale: float = 1.0) -> str:
     if e['value'] is None:
         return f'n/a (need {e["needed"]})' if e.get('needed') else 'n/a'
-    low, high = f'{e["lo"] * scale:.3g}', f'{e["hi"] * scale:.3g}'
-    return f'{e["value"] * scale:.3g}{unit} [{low}, {high}]'
+    return f'{figures(e["value"] * scale)}{unit} [{figures(e["lo"] * scale)}, {figures(e["hi"] * scale)}]'
 
 
 def _what(result: Mapping[str, Any]) -> str:
@@ -163,7 +163,7 @@ def _head(result: Mapping[str, Any]) -> str:
 def _run_facts(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
     work, system = result['workload'], result['system']
     rows: list[tuple[str, Any]] = [('Policy' if k == 'policy' else f'Policy: {k}', v)
-                                   for k, v in work['policy'].items()]
+                                   for k, v in sorted(work['policy'].items(), key=lambda item: item[0] != 'policy')]
     rows += [
         ('Backend', ', '.join(b['name'] for b in result['backends'])),
         ('Control rate', None if work['control_rate_hz'] is None else f'{work["control_rate_hz"]:.4g} Hz'),
@@ -190,10 +190,14 @@ def _cards(result: Mapping[str, Any]) -> str:
                           'whole policy process, measured'))
     tally = result['episodes']
     cards.append(card('Objects held', f'{tally["held"]} of {tally["n"]}' if tally['n'] else 'n/a',
-                      f'95 %: {_estimate(tally["held_rate"], " %", 100)}' if tally['n'] else 'no episodes'))
+                      _between(tally['held_rate']) if tally['n'] else 'no episodes'))
     cards.append(card('Energy', result['energy_source']['name'] if not result['meters'] else _joules(result),
                       'not measured; why: below' if not result['meters'] else 'per inference, gross'))
     return f'<div class="cards">{"".join(cards)}</div>'
+
+
+def _between(rate: Mapping[str, Any]) -> str:
+    return f'95 % interval {100 * rate["lo"]:.0f} to {100 * rate["hi"]:.0f} %'
 
 
 def _joules(result: Mapping[str, Any]) -> str:
@@ -221,15 +225,16 @@ def _episode_table(rows: list[dict[str, Any]], colours: Mapping[str, str]) -> st
                ('mass (kg)', 'mass_kg'), ('grip', 'grip_class'), ('outcome', 'outcome'),
                ('dropped at (s)', 'dropped_at_s'), ('slip (mm)', 'slip_mm'), ('turn (°)', 'turn_deg'),
                ('mean torque (N·m)', 'mean_torque_nm'), ('tip force p99 (N)', 'p99_tip_force_n'))
-    body = [[pill(r['outcome'], colours[r['outcome']]) if key == 'outcome' else _short(r.get(key))
+    body = [[pill(r['outcome'], colours[r['outcome']]) if key == 'outcome' else _short(r.get(key), key)
              for _, key in columns] for r in rows[-MOST_ROWS:]]
     more = paragraph(f'The last {MOST_ROWS} of {len(rows)}; all are in result.json.', 'note') \
         if len(rows) > MOST_ROWS else ''
     return table([name for name, _ in columns], body) + more
 
 
-def _short(value: Any) -> Any:
-    return round(value, 3) if isinstance(value, float) else value
+def _short(value: Any, key: str) -> Any:
+    places = {'start_s': 1, 'dropped_at_s': 1, 'slip_mm': 1, 'turn_deg': 1, 'p99_tip_force_n': 2}.get(key, 3)
+    return round(value, places) if isinstance(value, float) else value
 
 
 def _percentile_table(entry: Mapping[str, Any]) -> str:
@@ -259,9 +264,10 @@ def _miss_table(result: Mapping[str, Any]) -> str:
 
 
 def _said_table(said: Mapping[str, Any]) -> str:
-    rows = [[Html(f'<code>{key}</code>') if key.isidentifier() else key, *(float(f'{v[c]:.5g}') for c in (
-        'mean', 'min', 'max')), v['n']] for key, v in said.items()]
-    return table(['value', 'mean', 'least', 'greatest', 'n (one per second)'], rows) if rows else ''
+    rows = [[Html(f'<code>{key}</code>') if key.isidentifier() else key,
+             *(figures(v[c], 4) for c in ('last', 'mean', 'least', 'greatest'))] for key, v in (
+        (key, {**v, 'least': v['min'], 'greatest': v['max']}) for key, v in said.items())]
+    return table(['value', 'last', 'mean', 'least', 'greatest'], rows) if rows else ''
 
 
 def _cpu_words(result: Mapping[str, Any]) -> str:

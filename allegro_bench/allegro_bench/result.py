@@ -78,7 +78,8 @@ def build(session: Session, system_before: Mapping[str, Any],
         'episodes': {'rows': rows, **episodes.tally(rows)},
         'streams': {name: {'messages': count, 'mean_rate_hz': count / seconds if seconds > 0 else None}
                     for name, count in session.counts.items() if name != 'refused'},
-        'account': {**dataclasses.asdict(gaps), 'unmatched': session.unmatched, 'refused': session.counts['refused']},
+        'account': {**dataclasses.asdict(gaps), 'unmatched': session.unmatched, 'refused': session.counts['refused'],
+                    'hold_reasons': session.hold_reasons},
         'validity': {'status': 'invalid', 'reasons': []},
         'provenance': {'files': []},
     }

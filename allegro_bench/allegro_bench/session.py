@@ -22,6 +22,9 @@ WAITING = 500
 MOST_SERIES = 400
 """Different diagnostic values that are kept; a node that invents keys must not fill the memory."""
 
+MOST_REASONS = 20
+"""Different reasons of a policy to hold that are kept."""
+
 FASTEST_HZ = 400.0
 """Bounds what a look back copies."""
 
@@ -64,6 +67,7 @@ class Session:
         self.processes = ProcessTable(proc)
         self.backends: list[str] = []
         self.events: list[dict[str, Any]] = []
+        self.hold_reasons: list[str] = []
         self.statuses: dict[str, dict[str, Any]] = {}
         self.counts = {'joint_states': 0, 'tactile/points': 0, 'joint_commands': 0, 'refused': 0}
         self.energy: dict[str, Sample] = {}
@@ -145,6 +149,9 @@ class Session:
         node = name.partition(':')[0].strip()
         parsed = {key: value_of(text) for key, text in values.items()}
         self.statuses[name] = parsed | {'message': message, 'hardware_id': hardware_id}
+        held = values.get('hold_reason', '')
+        if held and held not in self.hold_reasons and len(self.hold_reasons) < MOST_REASONS:
+            self.hold_reasons.append(held)
         now_s = self.seconds(stamp_ns)
         for key, value in parsed.items():
             if isinstance(value, int) and not isinstance(value, bool) and (key == 'pid' or key.endswith('_pid')):

@@ -211,11 +211,21 @@ def most_in_window(mask: NDArray[np.bool_], width: int) -> int:
     return int((total[width:] - total[:-width]).max())
 
 
+def figures(value: float, digits: int = 3) -> str:
+    """A number rounded to so many significant figures, without an exponent where it can be read without one."""
+    if value == 0 or not 1e-4 <= abs(value) < 1e7:
+        return f'{value:.{digits}g}'
+    rounded = float(f'{value:.{digits}g}')
+    places = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
+    text = f'{rounded:.{places}f}'
+    return text.rstrip('0').rstrip('.') if '.' in text else text
+
+
 def words(estimate: Estimate, unit: str = '', digits: int = 3) -> str:
     """The estimate for a reader: ``2.31 ms [2.2, 2.6]``, or ``n/a (need 368)``."""
     if estimate.value is None:
         return f'n/a (need {estimate.needed})'
-    tail = f' {unit}' if unit else ''
+    text = f'{figures(estimate.value, digits)}{" " + unit if unit else ""}'
     if estimate.lo is None or estimate.hi is None:
-        return f'{estimate.value:.{digits}g}{tail}'
-    return f'{estimate.value:.{digits}g}{tail} [{estimate.lo:.{digits}g}, {estimate.hi:.{digits}g}]'
+        return text
+    return f'{text} [{figures(estimate.lo, digits)}, {figures(estimate.hi, digits)}]'

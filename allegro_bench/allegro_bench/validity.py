@@ -47,6 +47,10 @@ def check(result: Mapping[str, Any], changes: list[dict[str, str]], *, other_loa
     if account['refused']:
         found.append(reason('refused', 'inference', f'{account["refused"]} inferences with stamps in an impossible '
                             'order were not counted', 'check that all nodes use the same clock'))
+    if account['hold_reasons']:
+        found.append(reason('policy_held', 'policy', 'the policy stopped inferring and froze its target: '
+                            + '; '.join(account['hold_reasons']), 'these stretches are pauses and not misses; mend '
+                            'the cause, then measure again'))
     for entry in result['summary']:
         if n and entry['n_completed'] < needed(0.99):
             found.append(reason('too_few_ticks', f'summary/{entry["backend"]}', f'{entry["n_completed"]} ticks after '

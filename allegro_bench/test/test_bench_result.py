@@ -147,6 +147,16 @@ def test_changed_governor_makes_a_run_invalid():
     assert any(r['where'] == 'cpu.governor' for r in found['validity']['reasons'])
 
 
+def test_a_policy_that_held_is_a_reservation():
+    made = feed(session(), 10.0)
+    for k in range(3):
+        made.status('grasp_policy: status', T0 + k, {'hold_reason': 'joint states are 61 ms old'})
+    card = environment.describe()
+    found, *_ = result.build(made, card, card)
+    (one,) = (r for r in found['validity']['reasons'] if r['code'] == 'policy_held')
+    assert one['detail'].count('61 ms old') == 1
+
+
 def test_without_release_stamps_no_response_is_claimed():
     made = session()
     for k in range(100):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from allegro_bench.statistics import (
     block_bootstrap,
+    figures,
     longest_run,
     most_in_window,
     nearest_rank,
@@ -131,3 +132,15 @@ def test_runs_against_naive_counts(bits, width):
 def test_a_percentile_must_be_a_fraction():
     with pytest.raises(ConfigError, match='p99'):
         nearest_rank(10, 99)
+
+
+@pytest.mark.parametrize(('value', 'text'), [(1472.3, '1470'), (27400.0, '27400'), (0.0123456, '0.0123'), (9.999, '10'),
+                                             (311.0, '311'), (0.5, '0.5'), (0.0, '0'), (-2.346, '-2.35'),
+                                             (1e-9, '1e-09'), (100.0, '100')])
+def test_figures_need_no_exponent(value, text):
+    assert figures(value) == text
+
+
+@given(st.floats(1e-4, 9e6))
+def test_figures_are_close(value):
+    assert float(figures(value)) == pytest.approx(value, rel=0.006)
