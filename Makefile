@@ -13,7 +13,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE ROS_DOMAIN_ID ROS_LOCALHOST_ONLY RMW_IMP
 export ALLEGRO_REQUIRE_GRAPH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint test test-jazzy colcon clean
+.PHONY: help setup demo lint test test-jazzy colcon tables clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1  /p' $(MAKEFILE_LIST) | expand -t 20
@@ -40,6 +40,10 @@ test-jazzy:  ## only the graph tests on Jazzy
 colcon:  ## build and test the six packages as a ROS workspace does
 	$(INSTALL) $(VENV)-colcon ros-kilted.txt runtime.txt test.txt colcon.txt --no-packages
 	@.environment/colcon.sh $(VENV)-colcon
+
+tables: setup  ## write launch/config/parameters.yaml and the README's tables again, from the declarations
+	$(VENV)/bin/python -m allegro_bringup.parameter_file > .parameters.tmp && mv .parameters.tmp launch/config/parameters.yaml
+	$(VENV)/bin/python -m allegro_bringup.readme_tables README.md
 
 clean:  ## remove environments and build results, keep runs/
 	rm -rf $(VENV) $(VENV)-jazzy $(VENV)-colcon build install log

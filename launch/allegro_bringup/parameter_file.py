@@ -56,11 +56,12 @@ def text() -> str:
     for node in CONFIGURATIONS:
         config = configuration(node)
         values = defaults(config)
-        parts.append(f'\n/**/{node}:\n  ros__parameters:\n')
-        for declared in parameters(config):
-            if declared.name not in LAUNCH_SETS[node]:
-                parts.append(f'    # {_explained(declared)}\n')
-                parts.append(_indented({declared.name: values[declared.name]}))
+        own = [declared for declared in parameters(config) if declared.name not in LAUNCH_SETS[node]]
+        if own:
+            parts.append(f'\n/**/{node}:\n  ros__parameters:\n')
+        for declared in own:
+            parts.append(f'    # {_explained(declared)}\n')
+            parts.append(_indented({declared.name: values[declared.name]}))
     return ''.join(parts)
 
 

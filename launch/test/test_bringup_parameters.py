@@ -33,7 +33,7 @@ def test_nodes_know_what_the_graph_and_the_file_give_them(node):
     assert set(specs()[node].parameters) - LIFECYCLE <= known
     assert parameter_file.LAUNCH_SETS[node] == set(specs()[node].parameters) - LIFECYCLE
     shipped = yaml.safe_load((share_dir('allegro_bringup') / 'config' / 'parameters.yaml').read_text())
-    given = {**shipped[f'/**/{node}']['ros__parameters']}
+    given = shipped.get(f'/**/{node}', {'ros__parameters': {}})['ros__parameters']
     assert from_mapping(config, given) == config()
     values = {k: v for k, v in specs()[node].parameters.items() if k in known}
     from_mapping(config, values)
