@@ -87,7 +87,8 @@ def check_machine() -> None:
         Failed: wrong Python, or no ROS wheels for this processor.
     """
     if not (3, 11) <= sys.version_info[:2] <= (3, 14):
-        raise Failed(f'Python {platform.python_version()} is not supported: 3.11 to 3.14 are. Try: make PYTHON=python3.11')
+        raise Failed(
+            f'Python {platform.python_version()} is not supported: 3.11 to 3.14 are. Try: make PYTHON=python3.11')
     if platform.system() != 'Linux' or platform.machine() != 'x86_64':
         raise Failed(
             f'the ROS 2 wheels exist for Linux on x86_64 only, this is {platform.system()} on {platform.machine()}: '

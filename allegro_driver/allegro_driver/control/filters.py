@@ -47,7 +47,8 @@ class VelocityFilter:
 
         Args:
             position: joint angles, rad, (n_joints,); kept by reference, so it must not be changed afterwards.
-            dt: time since the last sample, s. Below a microsecond repeats the last velocity; above ``longest_gap_s`` restarts.
+            dt: time since the last sample, s. Below a microsecond repeats the last velocity; above ``longest_gap_s``
+                restarts.
         """
         last = self._last
         if last is None or dt > self._gap or not math.isfinite(dt):
