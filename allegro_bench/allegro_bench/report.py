@@ -153,6 +153,9 @@ def _head(result: Mapping[str, Any]) -> str:
     tally = result['episodes']
     if tally['n']:
         sentence.append(f'{tally["held"]} of {tally["n"]} objects held.')
+    holds = result['policy'].get('holds')
+    if holds and holds['max'] > 0:
+        sentence.append(f'The policy put the hand on hold {holds["max"]:.0f} times.')
     sentence.append('Energy: ' + ('measured.' if result['meters'] else 'not measured.'))
     when = f'Measured on {_what(result)}, {run["created_utc"]}, for {run["duration_s"]:.0f} s.'
     return (f'<h1>Inference profile</h1>{paragraph(when, "dim")}<div class="verdict {status}"><b>{status.upper()}</b>'

@@ -11,6 +11,9 @@ from allegro_bench.statistics import needed
 OTHER_LOAD = 0.1
 """Cores; more than this used by processes that are no part of the suite is foreign load."""
 
+MOST_REASONS = 4
+"""So many reasons of holds are spelt out; the account in the result has more."""
+
 INVALID = {'no_inference', 'system_changed', 'no_release'}
 
 
@@ -48,8 +51,9 @@ def check(result: Mapping[str, Any], changes: list[dict[str, str]], *, other_loa
         found.append(reason('refused', 'inference', f'{account["refused"]} inferences with stamps in an impossible '
                             'order were not counted', 'check that all nodes use the same clock'))
     if account['hold_reasons']:
+        listed, more = account['hold_reasons'][:MOST_REASONS], len(account['hold_reasons']) - MOST_REASONS
         found.append(reason('policy_held', 'policy', 'the policy stopped inferring and froze its target: '
-                            + '; '.join(account['hold_reasons']), 'these stretches are pauses and not misses; mend '
+                            + '; '.join(listed) + (f'; and {more} other reasons' if more > 0 else ''), 'these stretches are pauses and not misses; mend '
                             'the cause, then measure again'))
     for entry in result['summary']:
         if n and entry['n_completed'] < needed(0.99):
