@@ -52,9 +52,9 @@ def check(result: Mapping[str, Any], changes: list[dict[str, str]], *, other_loa
                             'order were not counted', 'check that all nodes use the same clock'))
     if account['hold_reasons']:
         listed, more = account['hold_reasons'][:MOST_REASONS], len(account['hold_reasons']) - MOST_REASONS
-        found.append(reason('policy_held', 'policy', 'the policy stopped inferring and froze its target: '
-                            + '; '.join(listed) + (f'; and {more} other reasons' if more > 0 else ''), 'these stretches are pauses and not misses; mend '
-                            'the cause, then measure again'))
+        reasons = '; '.join(listed) + (f'; and {more} other reasons' if more > 0 else '')
+        found.append(reason('policy_held', 'policy', f'the policy stopped inferring and froze its target: {reasons}',
+                            'these stretches are pauses and not misses; mend the cause, then measure again'))
     for entry in result['summary']:
         if n and entry['n_completed'] < needed(0.99):
             found.append(reason('too_few_ticks', f'summary/{entry["backend"]}', f'{entry["n_completed"]} ticks after '
