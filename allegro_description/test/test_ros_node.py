@@ -61,7 +61,7 @@ def test_a_signal_leaves_the_hand_safe_quickly_and_without_traceback(graph, numb
     assert child.wait_for('activate')
     began = time.monotonic()
     assert child.stop(number) == 0, child.output
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 6.0  # one second where nothing else runs
     assert hooks(child) == ['configure', 'activate', 'deactivate', 'cleanup']
     assert 'Traceback' not in child.output
 
@@ -71,7 +71,7 @@ def test_a_signal_breaks_a_blocking_configuration(graph):
     assert child.wait_for('blocking')
     began = time.monotonic()
     assert child.stop(signal.SIGINT) == 0, child.output
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 6.0  # one second where nothing else runs
     assert hooks(child) == ['blocking', 'cleanup']
     assert 'Traceback' not in child.output
 

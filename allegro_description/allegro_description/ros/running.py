@@ -78,6 +78,7 @@ def run(node_factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
                 code = 1
             finally:
                 _close(node, executor, program)
+                rclpy.try_shutdown()
     finally:
         rclpy.try_shutdown()
     return code
@@ -101,8 +102,10 @@ class SignalWatch:
         try:
             yield
         finally:
+            # Whoever was asked to stop is about to end: launch tools repeat the signal, and Python's own handler would
+            # break the last clean-up with a traceback, or leave it hanging half way.
             for number, handler in previous.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_IGN if self.stopping else handler)
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         # Launch tools repeat signals: only the first one counts, so that stopping is never interrupted.
