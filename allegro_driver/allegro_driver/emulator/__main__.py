@@ -59,12 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     values = vars(parser().parse_args(argv))
     faults = values.pop('fault')
     signals = (signal.SIGINT, signal.SIGTERM)
+    stopping: list[bool] = []
     # While it is being put together a signal simply ends it.
     before = [signal.signal(number, lambda *_: sys.exit(0)) for number in signals]
     try:
         with build_emulator(from_mapping(EmulatorConfig, values), faults) as server:
             for number in signals:
-                signal.signal(number, lambda *_: server.stop())
+                signal.signal(number, lambda *_: (server.stop(), stopping.append(True)))
             print(json.dumps({'wire_port': server.wire_port, 'control_port': server.control_port}), flush=True)
             if values['host'] not in ('127.0.0.1', 'localhost'):
                 print(f'hand_emulator: warning: {values["host"]} may be reachable from the network; anyone there can '
@@ -79,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0  # whoever started it has gone
     finally:
         for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
+            # Launch tools repeat the signal while a process is ending.
+            signal.signal(number, signal.SIG_IGN if stopping else handler)
     return 0
 
 
