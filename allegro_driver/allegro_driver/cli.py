@@ -65,6 +65,8 @@ def _hand_options(command: argparse.ArgumentParser) -> None:
     command.add_argument('--model', default='v5_sense', help='hand model (default: %(default)s)')
     command.add_argument('--side', default='right', choices=('right', 'left'), help='default: %(default)s')
     command.add_argument('--link', default='udp', help='kind of link (default: %(default)s)')
+    command.add_argument('--stale', type=float, default=0.1, metavar='S',
+                         help='silence of the hand for this long is a fault (default: 0.1)')
     command.add_argument('--timeout', type=float, default=1.0, metavar='S', help='wait for each answer, s (default: 1)')
 
 
@@ -183,7 +185,7 @@ def run_monitor(options: argparse.Namespace) -> int:
 
 def _config(options: argparse.Namespace, **values: Any) -> DriverConfig:
     given = {'model': options.model, 'side': options.side, 'link': options.link, 'address': options.address,
-             'answer_timeout_s': options.timeout, 'stale_after_s': 0.1, 'hold_after_s': 0.5}
+             'answer_timeout_s': options.timeout, 'stale_after_s': options.stale, 'hold_after_s': 0.5}
     return from_mapping(DriverConfig, {**given, **values})
 
 

@@ -56,7 +56,8 @@ def test_probe_warns_of_a_lost_zero(wire, capsys):
 
 
 def test_pose_moves_there_and_ends_with_zero_torque(wire, capsys):
-    assert main(['pose', 'zero', wire.address, '--yes', '--speed', '3', '--hold', '0.5']) == 0
+    assert main(['pose', 'zero', wire.address, '--yes', '--speed', '3', '--hold', '0.5',
+                 '--stale', '0.5']) == 0
     assert np.abs(wire.position - MODEL.pose('zero')).max() < 0.05
     assert 'torque off' in capsys.readouterr().out
     wire.settle()
@@ -89,7 +90,7 @@ def test_errors_are_one_sentence_with_code_2(words, says, capsys):
 
 
 def test_monitor_shows_every_finger_and_sends_only_zero_torque(wire, capsys):
-    assert main(['monitor', wire.address, '--seconds', '0.6']) == 0
+    assert main(['monitor', wire.address, '--seconds', '0.6', '--stale', '0.5']) == 0
     text = capsys.readouterr().out
     for finger in MODEL.fingers:
         assert finger.name in text
@@ -100,7 +101,8 @@ def test_monitor_shows_every_finger_and_sends_only_zero_torque(wire, capsys):
 
 @pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_a_move_with_zero_torque(wire, number, code):
-    command = [sys.executable, '-m', 'allegro_driver', 'pose', 'zero', wire.address, '--yes', '--speed', '0.1']
+    command = [sys.executable, '-m', 'allegro_driver', 'pose', 'zero', wire.address, '--yes', '--speed', '0.1',
+               '--stale', '0.5']
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         assert wait_until(lambda: len(wire.torques()) > 50 and wire.torques()[-1].any(), 15.0)

@@ -209,7 +209,7 @@ def test_signals_end_it_quietly_with_zero_torque(probe, wire, number):
     probe.until(lambda: wire.torques()[-1].any())
     begin = time.monotonic()
     assert probe.process.stop(number) == 0
-    assert time.monotonic() - begin < 3.0
+    assert time.monotonic() - begin < 8.0  # well below a second on a machine that is not overloaded
     assert 'Traceback' not in probe.process.output
     wire.settle()
     assert wire.ends_with_zero()

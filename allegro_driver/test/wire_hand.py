@@ -14,13 +14,14 @@ from allegro_description.model import HandModel
 from allegro_driver.protocol.v5b2_hand import V5B2HandCodec
 from allegro_driver.protocol.v5b2_packets import MessageType, Packet
 from allegro_driver.protocol.v5b2_payloads import Info, MotorError, Serial
+from allegro_driver.realtime import PunctualProcess, prepare_thread
 
 
 class WireHand:
     def __init__(self, model: HandModel, *, serial: str | None = '5SBR0001', port: int = 0, period_s: float = 0.003):
         self.model, self.serial, self.period_s = model, serial, period_s
         self.codec = V5B2HandCodec(model)
-        self.answer_hello = self.stream = self.paused = False
+        self.stream = self.paused = False
         self.answer_hello = True
         self.heard: list[tuple[float, Packet]] = []
         self.position = np.clip(model.pose('home'), model.lower, model.upper).copy()
@@ -32,6 +33,9 @@ class WireHand:
         self.socket.bind(('127.0.0.1', port))
         self.port = self.socket.getsockname()[1]
         self._over = threading.Event()
+        # A real hand shares its processor with nobody; as far as allowed, neither does this one.
+        self._punctual = PunctualProcess()
+        self._punctual.__enter__()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -49,6 +53,7 @@ class WireHand:
         self._over.set()
         self._thread.join(2.0)
         self.socket.close()
+        self._punctual.__exit__(None, None, None)
 
     def send(self, data: bytes) -> None:
         assert self.host is not None
@@ -76,6 +81,7 @@ class WireHand:
             time.sleep(quiet_s)
 
     def _run(self) -> None:
+        prepare_thread(70)
         due = time.monotonic()
         while not self._over.is_set():
             due = max(due + self.period_s, time.monotonic() - 0.05)
