@@ -54,3 +54,21 @@ class RunnerConfig:
     control_node: str = parameter('episode_control', 'name of the episode control node')
     output_dir: str = parameter('', 'folder for episodes.json; empty writes none')
     json: bool = parameter(False, 'print one JSON object per line instead of text')
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderConfig:
+    """Parameters of ``bag_recorder``."""
+
+    model: str = parameter('v5_sense', 'hand model')
+    side: str = parameter('right', 'which hand', choices=('right', 'left'))
+    output_dir: str = parameter(
+        'runs/recording', 'the bag is written to the folder bag in here, or to bag_2, bag_3 … where that exists')
+    topics: tuple[str, ...] = parameter(
+        ('all',), 'names of the topics to record; all stands for every topic of the suite')
+    chunk_kib: int = parameter(64, 'size at which a chunk is compressed and written', unit='KiB', low=4, high=16384)
+    flush_s: float = parameter(
+        0.5, 'how often the chunk in progress is completed: what a crash may cost', unit='s', low=0.05, high=10.0)
+    min_free_mb: float = parameter(
+        100.0, 'with less free space than this the recording ends, complete and readable', unit='MB', low=0.0,
+        high=1000000.0)

@@ -1,37 +1,42 @@
-"""Write rosbag2-readable MCAP bags from serialised messages; a crash costs at most what is in the open chunk.
+"""Write rosbag2-readable MCAP bags from serialised messages, so that a crash costs at most the last moment.
 
-Small zstd chunks instead of one big one, so that ``kill -9`` loses little and the rest can be recovered with
-:func:`recover`. ``metadata.yaml`` (version 9: Jazzy or newer) is written at the start and again at the end.
+The file is written in small zstd chunks, and :meth:`BagWriter.flush` completes the one in progress; call it twice a
+second and ``kill -9`` loses half a second. What is missing then is the index at the end: :func:`recover` reads the
+file as far as it goes and writes it again, complete. Flushed means handed to the operating system; a power cut can
+cost more.
+
+What makes the bag readable for ``ros2 bag`` of Jazzy and newer (metadata version 9): per channel the offered QoS and
+the RIHS01 type hash, a metadata record named ``rosbag2`` at both ends of the file, and ``metadata.yaml`` beside it.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from allegro_description.errors import ConfigError, LinkError
-from mcap.records import Channel, Message, Schema
+from allegro_description.errors import ConfigError, LinkError, MissingDependency
+from mcap.records import Channel, Header, Message, Metadata, Schema
 from mcap.stream_reader import StreamReader
 from mcap.writer import CompressionType, Writer
-from rosbags.typesys import Stores, get_typestore
+
+from allegro_bench.bag_format import Definitions, Qos, dump, offered_qos
 
 CHUNK_BYTES = 64 * 1024
-FOREVER_NS = 9223372036854775807
-STORE = Stores.ROS2_JAZZY
 
 
 @dataclass(slots=True)
-class _Channel:
-    identifier: int
-    topic: str
+class _Topic:
+    channel: int
+    name: str
     type: str
     digest: str
-    qos: str
+    qos: list[Qos]
     count: int = 0
     first_ns: int = 0
     last_ns: int = 0
@@ -40,31 +45,40 @@ class _Channel:
 class BagWriter:
     """One bag folder: ``<name>/<name>_0.mcap`` and ``metadata.yaml``. Close it, or use it as a context manager."""
 
-    def __init__(self, folder: Path, custom: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, custom: Mapping[str, str] | None = None, chunk_bytes: int = CHUNK_BYTES) -> None:
         """Create the folder and the file.
 
         Args:
             folder: must not exist.
             custom: key-value facts kept in the metadata.
+            chunk_bytes: size at which a chunk is compressed and written.
 
         Raises:
             ConfigError: the folder exists or cannot be made.
+            MissingDependency: the mcap library is too old.
         """
+        if not hasattr(Writer, 'flush'):
+            raise MissingDependency("mcap 1.6 or newer is needed to record; install it with: pip install 'mcap>=1.6'")
         self.folder = folder
+        self._path = folder / f'{folder.name}_0.mcap'
         try:
             folder.mkdir(parents=True)
+            self._file = self._path.open('wb')
         except OSError as error:
-            raise ConfigError(f'cannot make the bag folder {folder}: {error.strerror}; choose another') from error
+            raise ConfigError(f'cannot make the bag {folder}: {error.strerror}; choose another folder') from error
         self._custom = dict(custom or {})
-        self._store = get_typestore(STORE)
-        self._name = f'{folder.name}_0.mcap'
-        self._file = (folder / self._name).open('wb')
-        self._writer = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)
-        self._writer.start(profile='ros2', library='allegro_bench')
-        self._schemas: dict[str, int] = {}
-        self._channels: dict[str, _Channel] = {}
+        self._definitions = Definitions()
+        self._schemas: dict[tuple[str, str], int] = {}
+        self._topics: dict[str, _Topic] = {}
         self._closed = False
-        self._write_metadata()
+        self._failure = ''
+        try:
+            self._writer = Writer(self._file, chunk_size=chunk_bytes, compression=CompressionType.ZSTD)
+            self._writer.start(profile='ros2', library='allegro_bench')
+            self._describe()
+            self.flush()
+        except OSError as error:
+            raise self._broken(error) from error
 
     def __enter__(self) -> BagWriter:
         return self
@@ -75,116 +89,229 @@ class BagWriter:
     @property
     def counts(self) -> dict[str, int]:
         """Messages written, by topic."""
-        return {c.topic: c.count for c in self._channels.values()}
+        return {t.name: t.count for t in self._topics.values()}
 
-    def add_topic(self, topic: str, type_name: str, *, reliable: bool = True) -> None:
-        """Declare a topic, e.g. ``/joint_states`` of ``sensor_msgs/msg/JointState``. Does nothing the second time."""
-        if topic in self._channels:
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file so far."""
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0
+
+    def add_topic(self, topic: str, type_name: str, *, digest: str = '', qos: Sequence[Qos] = ()) -> None:
+        """Declare a topic, e.g. ``/joint_states`` of ``sensor_msgs/msg/JointState``. Does nothing the second time.
+
+        Args:
+            topic: absolute name.
+            type_name: message type.
+            digest: RIHS01 hash as announced by the publisher; empty takes that of the known definition.
+            qos: what its publishers offer (:func:`offered_qos`); empty assumes one reliable publisher.
+
+        Raises:
+            ConfigError: there is no definition of that type and hash.
+        """
+        if topic in self._topics:
             return
-        if type_name not in self._schemas:
-            definition, _ = self._store.generate_msgdef(type_name, ros_version=2)
-            self._schemas[type_name] = self._writer.register_schema(type_name, 'ros2msg', definition.encode())
-        digest = self._store.hash_rihs01(type_name)
-        qos = _qos_yaml(reliable)
-        identifier = self._writer.register_channel(topic, 'cdr', self._schemas[type_name], {
-            'offered_qos_profiles': qos, 'topic_type_hash': digest})
-        self._channels[topic] = _Channel(identifier, topic, type_name, digest, qos)
+        definition, digest = self._definitions.find(type_name, digest)
+        self._add(topic, type_name, definition, digest, list(qos) or [offered_qos()])
+
+    def _add(self, topic: str, type_name: str, definition: str, digest: str, qos: list[Qos]) -> None:
+        key = type_name, digest
+        if key not in self._schemas:
+            self._schemas[key] = self._writer.register_schema(type_name, 'ros2msg', definition.encode())
+        channel = self._writer.register_channel(topic, 'cdr', self._schemas[key], {
+            'offered_qos_profiles': dump(qos), 'topic_type_hash': digest})
+        self._topics[topic] = _Topic(channel, topic, type_name, digest, qos)
 
     def write(self, topic: str, data: bytes, received_ns: int, sent_ns: int = 0) -> None:
         """Append one serialised message (CDR).
 
+        Args:
+            topic: a declared topic.
+            data: the message.
+            received_ns: log time, ns.
+            sent_ns: publish time, ns; 0 takes the log time.
+
         Raises:
-            LinkError: the disk is full or gone; what was written before stays readable.
+            LinkError: the disk is full or gone; what was written before can be recovered.
         """
-        channel = self._channels[topic]
+        if self._failure:
+            raise LinkError(self._failure)
+        entry = self._topics[topic]
         try:
-            self._writer.add_message(channel.identifier, received_ns, data, sent_ns or received_ns, channel.count)
+            self._writer.add_message(entry.channel, received_ns, data, sent_ns or received_ns, entry.count)
         except OSError as error:
-            raise LinkError(f'cannot write {self.folder / self._name}: {error.strerror}; free some space') from error
-        channel.first_ns = channel.first_ns or received_ns
-        channel.last_ns = received_ns
-        channel.count += 1
+            raise self._broken(error) from error
+        entry.first_ns = min(entry.first_ns or received_ns, received_ns)
+        entry.last_ns = max(entry.last_ns, received_ns)
+        entry.count += 1
+
+    def flush(self) -> None:
+        """Complete the chunk in progress: what was written so far survives the death of this process.
+
+        Raises:
+            LinkError: the disk is full or gone.
+        """
+        if self._failure or self._closed:
+            return
+        try:
+            self._writer.flush()
+        except OSError as error:
+            raise self._broken(error) from error
 
     def close(self) -> None:
-        """Write index and metadata. Safe to call twice."""
+        """Write index and metadata. Safe to call twice, and after a failure (the bag then needs :func:`recover`).
+
+        Raises:
+            LinkError: the disk is full or gone.
+        """
         if self._closed:
             return
         self._closed = True
-        self._writer.add_metadata('rosbag2', {'serialized_metadata': yaml.safe_dump(self._metadata())})
-        self._writer.finish()
-        self._file.close()
-        self._write_metadata()
+        try:
+            if not self._failure:
+                self._describe()
+                self._writer.finish()
+            self._file.close()
+            if not self._failure:
+                self._describe_folder()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            if not self._failure:
+                raise self._broken(error) from error
 
-    def _write_metadata(self) -> None:
-        text = yaml.safe_dump({'rosbag2_bagfile_information': self._metadata()}, sort_keys=False)
-        (self.folder / 'metadata.yaml').write_text(text)
+    def _broken(self, error: OSError) -> LinkError:
+        total = sum(self.counts.values())
+        self._failure = (
+            f'cannot write {self._path}: {error.strerror or error}; recording ended after {total} messages. '
+            f'Free some space, then: python -m allegro_bench.recording {self.folder}')
+        return LinkError(self._failure)
+
+    def _describe(self) -> None:
+        self._writer.add_metadata('rosbag2', {'serialized_metadata': dump(self._metadata())})
+        self._describe_folder()
+
+    def _describe_folder(self) -> None:
+        # In one step, so that the file is never half there.
+        scratch = self.folder / 'metadata.yaml.tmp'
+        scratch.write_text(dump({'rosbag2_bagfile_information': self._metadata()}))
+        scratch.replace(self.folder / 'metadata.yaml')
 
     def _metadata(self) -> dict[str, Any]:
-        channels = list(self._channels.values())
-        used = [c for c in channels if c.count]
-        start = min((c.first_ns for c in used), default=0)
-        length = max((c.last_ns for c in used), default=start) - start
-        total = sum(c.count for c in channels)
+        used = [t for t in self._topics.values() if t.count]
+        start = min((t.first_ns for t in used), default=0)
+        length = max((t.last_ns for t in used), default=start) - start
+        total = sum(t.count for t in used)
         return {
             'version': 9, 'storage_identifier': 'mcap', 'duration': {'nanoseconds': length},
             'starting_time': {'nanoseconds_since_epoch': start}, 'message_count': total,
             'topics_with_message_count': [{
-                'topic_metadata': {
-                    'name': c.topic, 'type': c.type, 'serialization_format': 'cdr',
-                    'offered_qos_profiles': json.loads(json.dumps(yaml.safe_load(c.qos))),
-                    'type_description_hash': c.digest},
-                'message_count': c.count} for c in channels],
-            'compression_format': '', 'compression_mode': '', 'relative_file_paths': [self._name],
-            'files': [{'path': self._name, 'starting_time': {'nanoseconds_since_epoch': start},
+                'topic_metadata': {'name': t.name, 'type': t.type, 'serialization_format': 'cdr',
+                                   'offered_qos_profiles': t.qos, 'type_description_hash': t.digest},
+                'message_count': t.count} for t in self._topics.values()],
+            'compression_format': '', 'compression_mode': '', 'relative_file_paths': [self._path.name],
+            'files': [{'path': self._path.name, 'starting_time': {'nanoseconds_since_epoch': start},
                        'duration': {'nanoseconds': length}, 'message_count': total}],
-            'custom_data': self._custom, 'ros_distro': 'rosbags',
+            'custom_data': self._custom, 'ros_distro': os.environ.get('ROS_DISTRO', ''),
         }
 
 
-def _qos_yaml(reliable: bool) -> str:
-    infinite = {'sec': FOREVER_NS // 10**9, 'nsec': FOREVER_NS % 10**9}
-    return str(yaml.safe_dump([{
-        'history': 'unknown', 'depth': 0, 'reliability': 'reliable' if reliable else 'best_effort',
-        'durability': 'volatile', 'deadline': dict(infinite), 'lifespan': dict(infinite), 'liveliness': 'automatic',
-        'liveliness_lease_duration': dict(infinite), 'avoid_ros_namespace_conventions': False,
-    }]))
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Outcome of :func:`recover`.
+
+    Attributes:
+        messages: how many the bag holds now.
+        complete: the bag was whole, nothing has changed.
+        reason: what ended the reading of a damaged file.
+    """
+
+    messages: int
+    complete: bool
+    reason: str = ''
 
 
-def recover(folder: Path) -> int:
-    """Rebuild a bag whose recorder was killed: read the file as far as it goes and write it again, complete.
+def recover(folder: Path) -> Recovery:
+    """Make a bag readable whose recorder was killed or ran out of disk space.
 
-    Returns:
-        Number of messages saved. The damaged file is kept beside the new one as ``*.damaged``.
+    The damaged file is kept beside the new one as ``*.damaged``. A whole bag is left alone.
 
     Raises:
-        ConfigError: no MCAP file there.
+        ConfigError: no MCAP file there, or not one of a bag.
+        LinkError: no space for the new file.
     """
     files = sorted(folder.glob('*.mcap'))
     if not files:
-        raise ConfigError(f'{folder} holds no .mcap file')
-    damaged = files[0].with_suffix('.mcap.damaged')
-    files[0].rename(damaged)
+        raise ConfigError(f'{folder} holds no .mcap file; give the folder of a bag')
+    source = files[0]
     scratch = folder.with_name(folder.name + '.recovering')
     shutil.rmtree(scratch, ignore_errors=True)
-    saved = 0
-    types: dict[int, str] = {}
+    try:
+        with BagWriter(scratch / folder.name) as writer:
+            outcome = _copy(source, writer)
+            writer._path = writer.folder / source.name  # the metadata shall name the file as it will be called
+            (writer.folder / f'{folder.name}_0.mcap').rename(writer._path)
+        if not outcome.complete:
+            source.rename(source.with_suffix('.mcap.damaged'))
+            for made in (scratch / folder.name).iterdir():
+                made.replace(folder / made.name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return outcome
+
+
+def _copy(source: Path, writer: BagWriter) -> Recovery:
+    schemas: dict[int, Schema] = {}
     topics: dict[int, str] = {}
-    with BagWriter(scratch) as writer, damaged.open('rb') as stream:
+    messages, ros, reason = 0, False, ''
+    with source.open('rb') as stream:
         try:
-            for record in StreamReader(stream).records:
-                if isinstance(record, Schema):
-                    types[record.id] = record.name
-                elif isinstance(record, Channel):
-                    writer.add_topic(record.topic, types[record.schema_id])
+            for record in StreamReader(stream, validate_crcs=True).records:
+                if isinstance(record, Header):
+                    ros = record.profile == 'ros2'
+                elif isinstance(record, Metadata) and record.name == 'rosbag2':
+                    described = yaml.safe_load(record.metadata['serialized_metadata'])
+                    writer._custom.update(described.get('custom_data') or {})
+                elif isinstance(record, Schema):
+                    schemas[record.id] = record
+                elif isinstance(record, Channel) and record.id not in topics:
+                    schema = schemas[record.schema_id]
+                    qos = yaml.safe_load(record.metadata.get('offered_qos_profiles', '[]'))
+                    writer._add(record.topic, schema.name, schema.data.decode(),
+                                record.metadata.get('topic_type_hash', ''), qos)
                     topics[record.id] = record.topic
                 elif isinstance(record, Message):
                     writer.write(topics[record.channel_id], record.data, record.log_time, record.publish_time)
-                    saved += 1
-        except Exception:  # the end of a cut-off file shows as any of the reader's errors; what came before counts
-            pass
-    made = next(scratch.glob('*.mcap'))
-    text = (scratch / 'metadata.yaml').read_text().replace(made.name, files[0].name)
-    made.rename(files[0])
-    (folder / 'metadata.yaml').write_text(text)
-    shutil.rmtree(scratch)
-    return saved
+                    messages += 1
+        except LinkError:
+            raise
+        except Exception as error:  # a cut-off file shows as any of a dozen errors of reader, struct and zstd
+            reason = f'{type(error).__name__}: {error}'.rstrip(': ')
+    if not ros:
+        raise ConfigError(f'{source} is no MCAP file of a ROS 2 bag')
+    return Recovery(messages, not reason, reason)
+
+
+def main() -> int:
+    """``python -m allegro_bench.recording BAG``: recover a bag."""
+    import sys
+
+    from allegro_description.errors import AllegroError
+
+    if len(sys.argv) != 2 or sys.argv[1].startswith('-'):
+        print('usage: python -m allegro_bench.recording BAG   (the folder of a bag whose recording was cut off)')
+        return 2
+    try:
+        outcome = recover(Path(sys.argv[1]))
+    except AllegroError as error:
+        print(error, file=sys.stderr)
+        return 2
+    done = 'the bag is whole' if outcome.complete else f'recovered up to: {outcome.reason}'
+    print(f'{outcome.messages} messages; {done}')
+    return 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -93,7 +93,7 @@ class TactileConfig(TouchConfig):
     model: str = parameter('v5_sense', 'hand model, the first part of a description in hands/')
     side: str = parameter('right', 'which hand it is', choices=('right', 'left'))
     publish_divisor: int = parameter(1, 'publish points for every n-th raw sample', low=1, high=333, live=True)
-    wrench_divisor: int = parameter(1, 'publish wrenches with every n-th message of points', low=1, high=333, live=True)
+    wrench_divisor: int = parameter(5, 'publish wrenches with every n-th message of points', low=1, high=333, live=True)
     joint_timeout_s: float = parameter(
         0.2, 'without joint states younger than this the places of the cells are unknown', unit='s',
         low=0.01, high=10.0)

@@ -1,69 +1,188 @@
-"""Node: record topics into a rosbag2-readable MCAP bag, without deserialising."""
+"""ROS 2 node ``bag_recorder``: topics into a bag that ``ros2 bag`` reads, without decoding a message."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+import shutil
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from allegro_description.config import parameter
-from allegro_description.errors import AllegroError
+from allegro_description.errors import AllegroError, ConfigError, LinkError
 from allegro_description.model import load_hand
 from allegro_description.ros.interfaces import RECORDING, all_topics
-from allegro_description.ros.node import ERROR, OK, Diagnosis, PlainNode, run
+from allegro_description.ros.node import ERROR, OK, WARN, Diagnosis, PlainNode, run
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.qos import QoSProfile
 
+from allegro_bench.config import RecorderConfig
+from allegro_bench.nodes.discovery import matching, message_class, offered, type_name
 from allegro_bench.recording import BagWriter
 
 
-@dataclass(frozen=True, slots=True)
-class RecorderConfig:
-    """Parameters of `bag_recorder`."""
-
-    model: str = parameter('v5_sense', 'hand model')
-    side: str = parameter('right', 'hand side', choices=('right', 'left'))
-    output_dir: str = parameter('runs/latest', 'the bag is written to the folder `bag` in here')
-
-
 class BagRecorder(PlainNode):
-    """See the module."""
+    """Records from its start until it is stopped; then the bag is complete."""
 
-    def __init__(self) -> None:
-        super().__init__('bag_recorder', RecorderConfig)
-        hand = load_hand(self.config.model, self.config.side)
-        folder = Path(self.config.output_dir) / 'bag'
-        self._bag = BagWriter(folder, {'hand': hand.name, 'hand_sha256': hand.sha256})
-        self._failure = ''
-        self._subscribers = []
-        for topic in all_topics(f.name for f in hand.fingers):
-            name = self.resolve_topic_name(topic.public_name)
-            package, _, kind = topic.type.__module__.split('.')[0], '', topic.type.__name__
-            self._bag.add_topic(name, f'{package}/msg/{kind}')
-            self._subscribers.append(self.create_subscription(
-                topic.type, topic.public_name, partial(self._write, name), RECORDING, raw=True))
-        self.get_logger().info(f'recording to {folder}')
+    config: RecorderConfig
 
-    def _write(self, topic: str, data: bytes) -> None:
-        if self._failure:
+    def __init__(self, **kwargs: Any) -> None:
+        """Create the bag, subscribe.
+
+        Raises:
+            ConfigError: a parameter is not allowed, or the bag cannot be made.
+        """
+        super().__init__('bag_recorder', RecorderConfig, **kwargs)
+        model = load_hand(self.config.model, self.config.side)
+        self.hardware_id = model.name
+        self._folder = _free_folder(Path(self.config.output_dir) / 'bag')
+        self._bag = BagWriter(
+            self._folder, {'hand': model.name, 'hand_sha256': model.sha256}, self.config.chunk_kib * 1024)
+        self._lost: dict[str, int] = {}
+        self._skipped: dict[str, str] = {}
+        self._waiting: set[str] = set()
+        self._ended = ''
+        self._longest_write_s = 0.0
+        self._counted = (0, time.monotonic())
+        known = {self.resolve_topic_name(t.public_name): t for t in all_topics(f.name for f in model.fingers)}
+        for name in self.config.topics:
+            if name == 'all':
+                for resolved, topic in known.items():
+                    self._subscribe(resolved, topic.type, RECORDING)
+                continue
+            resolved = self.resolve_topic_name(name)
+            if resolved in known:
+                self._subscribe(resolved, known[resolved].type, RECORDING)
+            else:
+                self._waiting.add(resolved)
+        self.create_timer(self.config.flush_s, self._keep, clock=self.steady_clock)
+        self.create_timer(1.0, self._look, clock=self.steady_clock)
+        self.get_logger().info(f'recording to {self._folder}')
+
+    # Topics -----------------------------------------------------------------------------------------------------
+
+    def _subscribe(self, name: str, kind: type, qos: QoSProfile) -> None:
+        def lost(event: Any) -> None:
+            self._lost[name] = int(event.total_count)
+
+        self.create_subscription(
+            kind, name, self._taker(name, kind), qos, raw=True, event_callbacks=SubscriptionEventCallbacks(
+                message_lost=lost))
+
+    def _taker(self, name: str, kind: type) -> Callable[[bytes], None]:
+        declared = False
+        clock = self.get_clock()
+
+        # One argument only: the executor would offer a second one to a callback that could take it.
+        def take(data: bytes) -> None:
+            nonlocal declared
+            if self._ended or name in self._skipped:
+                return
+            began = time.perf_counter()
+            try:
+                if not declared:
+                    declared = True
+                    self._declare(name, kind)
+                self._bag.write(name, data, clock.now().nanoseconds)
+            except ConfigError as error:
+                self._skipped[name] = str(error)
+                self.get_logger().warning(f'{name} is not recorded: {error}')
+            except LinkError as error:
+                self._end(str(error))
+            self._longest_write_s = max(self._longest_write_s, time.perf_counter() - began)
+
+        return take
+
+    def _declare(self, name: str, kind: type) -> None:
+        """Add a topic to the bag with what its publishers announce; done at its first message."""
+        infos = self.get_publishers_info_by_topic(name)
+        digest = next((str(info.topic_type_hash) for info in infos if str(info.topic_type_hash).startswith('RIHS01_')),
+                      '')
+        self._bag.add_topic(name, type_name(kind), digest=digest, qos=[offered(info.qos_profile) for info in infos])
+
+    def _look(self) -> None:
+        """Subscribe to asked-for topics that are not of the suite, once somebody publishes them."""
+        for name, types in self.get_topic_names_and_types() if self._waiting else ():
+            infos = self.get_publishers_info_by_topic(name) if name in self._waiting else []
+            if not infos:
+                continue
+            self._waiting.discard(name)
+            try:
+                kind = message_class(types[0])
+            except AllegroError as error:
+                self._skipped[name] = str(error)
+                self.get_logger().warning(f'{name} is not recorded: {error}')
+                continue
+            self._subscribe(name, kind, matching([info.qos_profile for info in infos]))
+
+    # Disk ---------------------------------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        if self._ended:
             return
         try:
-            self._bag.write(topic, data, self.get_clock().now().nanoseconds)
-        except AllegroError as error:
-            self._failure = str(error)
-            self.get_logger().error(self._failure)
+            free_mb = shutil.disk_usage(self._folder).free / 1e6
+            if free_mb < self.config.min_free_mb:
+                self._bag.close()
+                self._end(f'disk almost full: {free_mb:.0f} MB free at {self._folder}, less than min_free_mb; the bag '
+                          f'is complete up to here. Free some space and start again')
+                return
+            self._bag.flush()
+        except LinkError as error:
+            self._end(str(error))
+        except OSError as error:
+            self._end(f'{self._folder} is gone: {error.strerror}; recording ended')
+
+    def _end(self, reason: str) -> None:
+        self._ended = reason
+        self.get_logger().error(reason)
+
+    # Life -----------------------------------------------------------------------------------------------------------
 
     def diagnostics(self) -> Diagnosis:
-        """Messages by topic."""
-        counts = self._bag.counts
-        values = {'messages': sum(counts.values()), **{f'count {k}': v for k, v in counts.items()}}
-        return (ERROR, self._failure, values) if self._failure else (OK, 'recording', values)
+        """Counts, rate, losses, size."""
+        total, now = sum(self._bag.counts.values()), time.monotonic()
+        rate = (total - self._counted[0]) / max(now - self._counted[1], 1e-3)
+        self._counted = total, now
+        longest, self._longest_write_s = self._longest_write_s, 0.0
+        lost = sum(self._lost.values())
+        values: dict[str, object] = {
+            'messages': total, 'rate_hz': rate, 'lost_messages': lost, 'size_mb': self._bag.size_bytes / 1e6,
+            'longest_write_ms': longest * 1e3, 'bag': str(self._folder),
+            'waiting_for': ' '.join(sorted(self._waiting)) or 'none', 'not_recorded': ' '.join(self._skipped) or 'none',
+            **{f'count {name}': count for name, count in self._bag.counts.items()},
+            **{f'lost {name}': count for name, count in self._lost.items() if count},
+        }
+        if self._ended:
+            return ERROR, self._ended, values
+        bad = [f'{lost} messages lost'] if lost else []
+        bad += [f'not recorded: {", ".join(self._skipped)}'] if self._skipped else []
+        return (WARN if bad else OK), '; '.join(bad) or 'recording', values
 
     def finish(self) -> None:
         """Complete the bag."""
-        self._bag.close()
+        try:
+            self._bag.close()
+        except LinkError as error:
+            self._end(str(error))
+            return
         counts = self._bag.counts
-        self.get_logger().info(f'{sum(counts.values())} messages on {sum(1 for v in counts.values() if v)} topics')
+        self.get_logger().info(
+            f'{sum(counts.values())} messages on {len(counts)} topics, {sum(self._lost.values())} lost: {self._folder}')
 
 
-def main(args: list[str] | None = None) -> int:
-    """Entry point."""
+def _free_folder(wanted: Path) -> Path:
+    """``bag``, or ``bag_2``, ``bag_3`` … if that is taken: a recording never replaces another."""
+    folder, number = wanted, 1
+    while folder.exists():
+        number += 1
+        folder = wanted.with_name(f'{wanted.name}_{number}')
+    return folder
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node; exit code 0, or 2 after one sentence."""
     return run(BagRecorder, args)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
