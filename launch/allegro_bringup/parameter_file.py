@@ -19,7 +19,7 @@ CONFIGURATIONS = {
     'grasp_policy': 'allegro_ai.config:GraspPolicyConfig',
     'inference_profiler': 'allegro_bench.config:ProfilerConfig',
     'episode_runner': 'allegro_bench.config:RunnerConfig',
-    'bag_recorder': 'allegro_bench.nodes.bag_recorder:RecorderConfig',
+    'bag_recorder': 'allegro_bench.config:RecorderConfig',
     'hand_viewer': 'allegro_description.nodes.viewer_node:ViewerConfig',
 }
 """Node name to its configuration class."""
