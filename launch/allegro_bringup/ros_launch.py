@@ -62,4 +62,6 @@ def action(spec: Spec) -> Any:
         ros_arguments=['--log-level', spec.log_level],
         output='screen',
         on_exit=on_exit,
+        # A report may take longer than the five seconds that launch gives by default.
+        sigterm_timeout='30' if spec.writes_files else '5',
     )

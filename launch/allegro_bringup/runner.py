@@ -16,9 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from allegro_ai.backends import BACKENDS
+from allegro_ai.bundle import load_bundle
 from allegro_bench.episodes import line
 from allegro_description.config import Value
 from allegro_description.errors import AllegroError
+from allegro_description.model import load_hand
 from allegro_driver.emulator.client import EmulatorClient
 
 from allegro_bringup.arguments import ProfileArgs, add_options, from_texts
@@ -29,8 +32,8 @@ from allegro_bringup.progress import Progress, bar, table
 from allegro_bringup.runs import with_output_dir
 from allegro_bringup.session import Interrupted, RunFailed, Session, StopRequest
 
-DEFAULTS: dict[str, Value] = {'viewer': True, 'log_level': 'info', 'retry': False}
-"""Where the runner differs from ``profile.launch.py``: it shows the hand, and it says at once what does not start."""
+DEFAULTS: dict[str, Value] = {'viewer': True}
+"""Where the runner differs from ``profile.launch.py``: it shows the hand."""
 
 GRACE_S = 30.0
 """A run of a fixed duration is ended this long after it should have ended by itself."""
@@ -48,6 +51,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         progress = Progress(sys.stdout)
         try:
             args = with_output_dir(free_ports(parse(arguments)))
+            check_policy(args)
             return Demo(args, progress, request).run()
         except Interrupted:
             return 130
@@ -65,6 +69,16 @@ def parse(arguments: Sequence[str] | None) -> ProfileArgs:
     parser = argparse.ArgumentParser(prog='allegro-demo', description=ABOUT)
     add_options(parser, ProfileArgs, DEFAULTS)
     return from_texts(ProfileArgs, vars(parser.parse_args(arguments)))
+
+
+def check_policy(args: ProfileArgs) -> None:
+    """Find out before anything is started whether the policy can run; its node would try again for ever.
+
+    Raises:
+        AllegroError: bundle or backend is unknown, damaged, not installed, or made for another hand.
+    """
+    load_bundle(args.policy, load_hand(args.model, args.side))
+    BACKENDS.load(args.backend)
 
 
 def free_ports(args: ProfileArgs) -> ProfileArgs:

@@ -63,16 +63,17 @@ def test_ctrl_c_before_anything_moves(start, tmp_path):
     assert ours(run) == []
 
 
-def test_a_node_that_cannot_start_is_named_with_its_reason(start):
-    process = start('--policy', 'no_such_policy')
+@pytest.mark.parametrize(('option', 'value', 'known'), [
+    ('--policy', 'no_such_policy', 'tactile_hold_linear'), ('--backend', 'onx', 'onnxruntime'),
+])
+def test_what_cannot_work_is_said_before_anything_starts(start, tmp_path, option, value, known):
+    process = start(option, value)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert 'grasp_policy ended with exit code 2' in output
-    assert 'no_such_policy' in output
-    assert 'tactile_hold_linear' in output
-    assert 'grasp_policy.log' in output
-    assert 'torque is zero' in output
+    assert process.returncode == 2
+    assert value in output
+    assert known in output
     assert 'Traceback' not in output
+    assert not (tmp_path / 'run').exists()
 
 
 def test_the_death_of_the_driver_ends_the_run_safely(start, tmp_path):

@@ -64,8 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     before = [signal.signal(number, lambda *_: sys.exit(0)) for number in signals]
     try:
         with build_emulator(from_mapping(EmulatorConfig, values), faults) as server:
+
+            def stop(*_: object) -> None:
+                stopping.append(True)
+                server.stop()
+
             for number in signals:
-                signal.signal(number, lambda *_: (server.stop(), stopping.append(True)))
+                signal.signal(number, stop)
             print(json.dumps({'wire_port': server.wire_port, 'control_port': server.control_port}), flush=True)
             if values['host'] not in ('127.0.0.1', 'localhost'):
                 print(f'hand_emulator: warning: {values["host"]} may be reachable from the network; anyone there can '
