@@ -19,9 +19,16 @@ from allegro_bench.config import RecorderConfig
 from allegro_bench.nodes.discovery import matching, message_class, offered, type_name
 from allegro_bench.recording import BagWriter
 
+# The busiest topic fills a queue of RECORDING.depth in little more than this.
+_STALL_S = 1.0
+
 
 class BagRecorder(PlainNode):
-    """Records from its start until it is stopped; then the bag is complete."""
+    """Records from its start until it is stopped; then the bag is complete.
+
+    The middleware reports messages that publishers dropped before this node took them. What overflows this node's own
+    queues while it does not get to run is not reported, so losses are a lower bound and stalls are counted beside.
+    """
 
     config: RecorderConfig
 
@@ -41,7 +48,8 @@ class BagRecorder(PlainNode):
         self._skipped: dict[str, str] = {}
         self._waiting: set[str] = set()
         self._ended = ''
-        self._longest_write_s = 0.0
+        self._longest_write_s = self._longest_stall_s = 0.0
+        self._stalls, self._kept = 0, time.monotonic()
         self._counted = (0, time.monotonic())
         known = {self.resolve_topic_name(t.public_name): t for t in all_topics(f.name for f in model.fingers)}
         for name in self.config.topics:
@@ -117,6 +125,10 @@ class BagRecorder(PlainNode):
     # Disk ---------------------------------------------------------------------------------------------------------
 
     def _keep(self) -> None:
+        before, self._kept = self._kept, time.monotonic()
+        stall = self._kept - before - self.config.flush_s
+        self._longest_stall_s = max(self._longest_stall_s, stall)
+        self._stalls += stall > _STALL_S
         if self._ended:
             return
         try:
@@ -144,17 +156,20 @@ class BagRecorder(PlainNode):
         rate = (total - self._counted[0]) / max(now - self._counted[1], 1e-3)
         self._counted = total, now
         longest, self._longest_write_s = self._longest_write_s, 0.0
+        stall, self._longest_stall_s = self._longest_stall_s, 0.0
         lost = sum(self._lost.values())
         values: dict[str, object] = {
-            'messages': total, 'rate_hz': rate, 'lost_messages': lost, 'size_mb': self._bag.size_bytes / 1e6,
-            'longest_write_ms': longest * 1e3, 'bag': str(self._folder),
+            'messages': total, 'rate_hz': rate, 'size_mb': self._bag.size_bytes / 1e6, 'bag': str(self._folder),
+            'lost_messages_at_least': lost, 'stalls': self._stalls, 'longest_stall_ms': stall * 1e3,
+            'longest_write_ms': longest * 1e3,
             'waiting_for': ' '.join(sorted(self._waiting)) or 'none', 'not_recorded': ' '.join(self._skipped) or 'none',
             **{f'count {name}': count for name, count in self._bag.counts.items()},
             **{f'lost {name}': count for name, count in self._lost.items() if count},
         }
         if self._ended:
             return ERROR, self._ended, values
-        bad = [f'{lost} messages lost'] if lost else []
+        bad = [f'at least {lost} messages lost'] if lost else []
+        bad += [f'stalled {self._stalls} times, messages may be missing'] if self._stalls else []
         bad += [f'not recorded: {", ".join(self._skipped)}'] if self._skipped else []
         return (WARN if bad else OK), '; '.join(bad) or 'recording', values
 
@@ -167,7 +182,8 @@ class BagRecorder(PlainNode):
             return
         counts = self._bag.counts
         self.get_logger().info(
-            f'{sum(counts.values())} messages on {len(counts)} topics, {sum(self._lost.values())} lost: {self._folder}')
+            f'{sum(counts.values())} messages on {len(counts)} topics, at least {sum(self._lost.values())} lost, '
+            f'{self._stalls} stalls: {self._folder}')
 
 
 def _free_folder(wanted: Path) -> Path:
