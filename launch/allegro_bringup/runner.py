@@ -169,7 +169,9 @@ class Demo:
     def _show(self, elapsed: float) -> None:
         total = 0.0 if self.args.episodes else self.args.duration
         counted = f'{self.ended} of {self.args.episodes}' if self.args.episodes else str(self.ended)
-        clock = f'{elapsed:3.0f} of {total:.0f} s' if total else f'{elapsed:.0f} s'
+        # The duration counts from the first episode, the clock here from the start of the processes.
+        clock = f'{elapsed:3.0f} of {total:.0f} s' if elapsed <= total else f'{elapsed:3.0f} s, last episode'
+        clock = clock if total else f'{elapsed:3.0f} s'
         self.progress.status(f'{bar(elapsed, total)} {clock}  episodes {counted}, held {self.held}')
 
     def _tell(self, event: dict[str, Any]) -> None:
