@@ -49,39 +49,42 @@ def run(node_factory: Callable[[], Node], args: Sequence[str] | None = None) -> 
     Returns:
         Exit code: 0 after a signal, 2 when the node cannot be built or gave up, 1 after an internal error.
     """
+    watch = SignalWatch()
+    with watch.installed():
+        try:
+            return _run(node_factory, args, watch)
+        except Stop:
+            return 0
+        finally:
+            rclpy.try_shutdown()
+
+
+def _run(node_factory: Callable[[], Node], args: Sequence[str] | None, watch: SignalWatch) -> int:
     program = Path(sys.argv[0]).name
     try:
         rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:
         print(f'{program}: ROS 2 could not start: {_first_line(error)}', file=sys.stderr)
         return 2
-    watch = SignalWatch()
     node, executor = None, None
     try:
-        with watch.installed():
-            try:
-                node = watch.node = node_factory()
-                for name in undeclared(node):
-                    node.get_logger().warning(f'parameter {name!r} is not known to this node and has no effect')
-                executor = make_executor()
-                executor.add_node(node)
-                code = _spin(executor, node, watch)
-            except Stop:
-                code = 0
-            except AllegroError as error:
-                print(f'{program}: {error}', file=sys.stderr)
-                code = 2
-            except Exception as error:
-                traceback.print_exc()
-                print(f'{program}: internal error ({type(error).__name__}); the hand is being left safe',
-                      file=sys.stderr)
-                code = 1
-            finally:
-                _close(node, executor, program)
-                rclpy.try_shutdown()
+        node = watch.node = node_factory()
+        for name in undeclared(node):
+            node.get_logger().warning(f'parameter {name!r} is not known to this node and has no effect')
+        executor = make_executor()
+        executor.add_node(node)
+        return _spin(executor, node, watch)
+    except AllegroError as error:
+        print(f'{program}: {error}', file=sys.stderr)
+        return 2
+    except Exception as error:
+        traceback.print_exc()
+        print(f'{program}: internal error ({type(error).__name__}); the hand is being left safe', file=sys.stderr)
+        return 1
     finally:
-        rclpy.try_shutdown()
-    return code
+        # From here on signals only confirm what is happening already.
+        watch.stopping = True
+        _close(node, executor, program)
 
 
 class SignalWatch:
