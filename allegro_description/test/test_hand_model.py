@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 HANDS = [tuple(name.rsplit('_', 1)) for name in available_hands()]
 
-# Tip positions in mm (index, middle, ring, thumb), computed from the published joint tables: facts sheet 9.8.
+# Tip positions in mm (index, middle, ring, thumb), computed from the joint tables that the vendor publishes.
 PUBLISHED_TIPS = {
     ('v5_sense_right', 'zero'): [[0, 42.5, 137.82], [0, -0.9, 140.06], [0, -42.5, 137.82], [1, 161.71, -81.87]],
     ('v5_sense_right', 'mid'): [[90.18, 47.58, 4.1], [90.18, -0.9, 6.9], [90.18, -47.58, 4.1], [90.36, 25.15, -12.5]],
@@ -64,7 +64,7 @@ def test_wrong_joint_names_are_refused_with_the_sets(change, error, words):
 @pytest.mark.parametrize('pose', ['zero', 'mid'])
 def test_forward_kinematics_meets_the_published_vectors(hand, pose):
     if (hand.name, pose) not in PUBLISHED_TIPS:
-        pytest.fail(f'no published vector for {hand.name} {pose}: add it from the facts sheet')
+        pytest.fail(f'no published vector for {hand.name} {pose}: compute it from the vendor's joint table')
     q = np.zeros(16) if pose == 'zero' else np.array([sum(j.urdf_range) / 2 for j in hand.joints])
     tips = Kinematics(hand).tip_positions(q) * 1e3
     assert np.abs(tips - PUBLISHED_TIPS[hand.name, pose]).max() < 0.1
@@ -84,7 +84,7 @@ def test_limits_lie_inside_the_vendor_range(hand):
 
 
 def test_torque_limit_is_the_vendor_clamp(hand):
-    # 240 mA: about 0.168 N·m, 0.336 N·m on a half-current joint (facts sheet 3)
+    # 240 mA: about 0.168 N·m, 0.336 N·m on a half-current joint (vendor driver)
     assert hand.torque_limit[0] == pytest.approx(0.168, abs=1e-3)
     assert hand.torque_limit[1] == pytest.approx(0.336, abs=1e-3)
 

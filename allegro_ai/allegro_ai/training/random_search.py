@@ -32,7 +32,7 @@ class SearchConfig:
 
     seed: int = parameter(0, 'training seed', low=0, high=999)
     touch: bool = parameter(True, 'whether the policy may use touch')
-    iterations: int = parameter(80, 'updates', low=1, high=100000)
+    iterations: int = parameter(60, 'updates', low=1, high=100000)
     directions: int = parameter(10, 'antithetic pairs per update', low=1, high=1000)
     best: int = parameter(6, 'pairs that enter the update', low=1, high=1000)
     episodes: int = parameter(4, 'episodes per policy and update', low=1, high=1000)
