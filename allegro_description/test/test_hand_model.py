@@ -64,7 +64,7 @@ def test_wrong_joint_names_are_refused_with_the_sets(change, error, words):
 @pytest.mark.parametrize('pose', ['zero', 'mid'])
 def test_forward_kinematics_meets_the_published_vectors(hand, pose):
     if (hand.name, pose) not in PUBLISHED_TIPS:
-        pytest.fail(f'no published vector for {hand.name} {pose}: compute it from the vendor's joint table')
+        pytest.fail(f'no published vector for {hand.name} {pose}: compute it from the published joint table')
     q = np.zeros(16) if pose == 'zero' else np.array([sum(j.urdf_range) / 2 for j in hand.joints])
     tips = Kinematics(hand).tip_positions(q) * 1e3
     assert np.abs(tips - PUBLISHED_TIPS[hand.name, pose]).max() < 0.1
