@@ -54,6 +54,7 @@ class NodeSpec:
         arguments: command line before the ROS arguments.
         log_level: least severe log message.
         required: the rest cannot go on without it.
+        in_loop: the hand's motion waits for it, so it should not wait for others.
         commands_hand: it sends torque to the hand, so it is the first to be stopped in a hurry.
         writes_files: it completes files when it is stopped, so it is given time to.
         ends_run: when it is through, the run is over.
@@ -67,6 +68,7 @@ class NodeSpec:
     arguments: tuple[str, ...] = ()
     log_level: str = 'info'
     required: bool = True
+    in_loop: bool = False
     commands_hand: bool = False
     writes_files: bool = False
     ends_run: bool = False
@@ -93,8 +95,10 @@ def hand_graph(args: HandArgs) -> tuple[Spec, ...]:
         'enable_on_activate': args.enable or args.emulate,
     }
     specs: list[Spec] = [emulator(args)] if args.emulate else []
-    specs.append(NodeSpec('allegro_driver', 'hand_driver', parameters=driver, commands_hand=True, **_shared(args)))
-    specs.append(NodeSpec('allegro_driver', 'tactile_publisher', parameters=_managed(args), **_shared(args)))
+    specs.append(NodeSpec(
+        'allegro_driver', 'hand_driver', parameters=driver, in_loop=True, commands_hand=True, **_shared(args)))
+    specs.append(NodeSpec(
+        'allegro_driver', 'tactile_publisher', parameters=_managed(args), in_loop=True, **_shared(args)))
     if args.viewer:
         viewer = {**_hand(args), 'port': args.viewer_port}
         specs.append(
@@ -111,7 +115,7 @@ def grasp_graph(args: GraspArgs) -> tuple[Spec, ...]:
         UnknownName, ConfigError: as :func:`hand_graph`; also a mode that does not fit the hand.
     """
     policy = {**_managed(args), 'policy': args.policy, 'backend': args.backend, 'mode': policy_mode(args)}
-    return (*hand_graph(args), NodeSpec('allegro_ai', 'grasp_policy', parameters=policy, **_shared(args)))
+    return (*hand_graph(args), NodeSpec('allegro_ai', 'grasp_policy', parameters=policy, in_loop=True, **_shared(args)))
 
 
 def profile_graph(args: ProfileArgs) -> tuple[Spec, ...]:

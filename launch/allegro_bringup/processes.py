@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -18,6 +19,7 @@ from allegro_bringup.environment import find_executable
 from allegro_bringup.graph import NodeSpec, Spec
 
 _PR_SET_PDEATHSIG = 1
+_IN_LOOP_NICE = -15
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -58,7 +60,8 @@ class Child:
         with log.open('wb') as out:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=dict(environment),
-                start_new_session=True, preexec_fn=_prepare_child,
+                start_new_session=True,
+                preexec_fn=partial(_prepare_child, getattr(spec, 'in_loop', False)),
             )
 
     @property
@@ -128,7 +131,10 @@ def stop(children: Sequence[Child], within_s: float, tick: Callable[[], None] = 
     return left
 
 
-def _prepare_child() -> None:
+def _prepare_child(in_loop: bool) -> None:
     # A runner in the background of a script ignores SIGINT, and children would inherit that.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if in_loop:
+        with contextlib.suppress(OSError):  # only root may
+            os.nice(_IN_LOOP_NICE)
