@@ -48,15 +48,25 @@ def contract_hash(document: Mapping[str, Any]) -> str:
 def hand_fingerprint(model: HandModel) -> str:
     """Hash of what a policy presumes of a hand: joints with limits and gains, fingers, frames, taxels, actuation.
 
-    Comments, poses, wire protocol, masses and collision shapes may change without making a policy unfit.
+    Comments, poses, wire protocol, masses and collision shapes may change without making a policy unfit. The keys are
+    those of bundle schema 1 and stay, whatever the fields are called today.
     """
+    wire = model.actuation
     parts = {
         'model': model.model, 'side': model.side, 'palm': model.palm,
-        'joints': [dataclasses.asdict(j) for j in model.joints],
+        'joints': [
+            {k: v for k, v in dataclasses.asdict(j).items() if k not in ('per_nm', 'clamp', 'gear_ratio')}
+            | {'current_scale': j.per_nm / wire.per_nm} | ({} if j.clamp == wire.clamp else {'clamp': j.clamp})
+            for j in model.joints
+        ],
         'fingers': [dataclasses.asdict(f) for f in model.fingers],
         'frames': [dataclasses.asdict(f) for f in model.frames],
         'taxels': [dataclasses.asdict(t) for t in model.taxels],
-        'actuation': dataclasses.asdict(model.actuation),
+        'actuation': {
+            'ma_per_nm': wire.per_nm, 'clamp_ma': wire.clamp, 'velocity_limit': wire.velocity_limit,
+            'position_lsb_deg': wire.position_lsb_deg, 'tactile_lsb_pa': wire.tactile_lsb_pa,
+            'tactile_saturation_pa': wire.tactile_saturation_pa,
+        },
     }
     return canonical_hash(parts)
 

@@ -89,7 +89,7 @@ class StandIn:
         released.header.stamp, released.time_ref = to_stamp(finish), to_stamp(release)
         self.publishers['inference'].publish(inference)
         self.publishers['inference_release'].publish(released)
-        state = HandState(release - MS, self.tick, self.position, self.position * 0, self.model.ma_per_nm * 0.05)
+        state = HandState(release - MS, self.tick, self.position, self.position * 0, self.model.per_nm * 0.05)
         self.publishers['joint_states'].publish(joint_state_message(self.model, state))
         command = JointCommand(release - MS, self.position)
         self.publishers['joint_commands'].publish(command_message(self.model, command))

@@ -36,7 +36,6 @@ class Physics:
     Attributes:
         rotor_inertia: kg·m², of a 10 mm class coreless motor; with the gear ratio it makes the vendor's gains
             damped at about 0.7, which supports the order of magnitude.
-        gear_ratio: manual of the V5 (288.35:1; doubled on half-current joints).
         dry_friction: N·m a joint; the only number any vendor source holds (position controller of the Plexus hand).
         damping: N·m·s/rad a joint.
         torsion: m, torsional friction coefficient (soft pad of about 5 mm contact radius).
@@ -44,7 +43,6 @@ class Physics:
     """
 
     rotor_inertia: float = 1.0e-8
-    gear_ratio: float = 288.35
     dry_friction: float = 0.01
     damping: float = 0.005
     torsion: float = 0.003
@@ -53,7 +51,7 @@ class Physics:
 
     def armature(self, joint: Joint) -> float:
         """Reflected rotor inertia of a joint, kg·m²."""
-        return self.rotor_inertia * (self.gear_ratio / joint.current_scale) ** 2
+        return self.rotor_inertia * joint.gear_ratio**2
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from allegro_description.share import share_dir
 from allegro_description.state import Array, frozen
 
 Vector = tuple[float, float, float]
+UNITS = ('mA', 'PWM')
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,9 @@ class Joint:
         lower, upper: limits the suite enforces, rad.
         urdf_range: range of the vendor's URDF, rad (wider or equal; used for the published test vectors).
         kp, kd: gains of the host position controller, N·m/rad and N·m·s/rad.
-        current_scale: factor on the torque-to-current constant (0.5 where the gear ratio is doubled).
+        per_nm: units of the torque field on the wire per N·m at this joint; see :class:`Actuation`.
+        clamp: bound of the torque field, same unit, symmetric.
+        gear_ratio: motor turns per joint turn.
     """
 
     name: str
@@ -48,7 +51,9 @@ class Joint:
     urdf_range: tuple[float, float]
     kp: float
     kd: float
-    current_scale: float
+    per_nm: float
+    clamp: float
+    gear_ratio: float
     flexion: bool
 
 
@@ -111,19 +116,21 @@ class Finger:
 
 @dataclass(frozen=True, slots=True)
 class Actuation:
-    """How torque becomes current on the wire.
+    """How torque becomes a number on the wire, and numbers become angles and pressures.
 
     Attributes:
-        ma_per_nm: vendor constant.
-        clamp_ma: host clamp, symmetric, mA.
+        unit: what the torque field counts: ``mA``, or ``PWM`` (duty cycle, V4).
+        per_nm: wire units per N·m of a joint with the ordinary gear; joints that differ carry their own.
+        clamp: bound of the torque field of an ordinary joint, wire units.
         velocity_limit: rad/s, enforced on targets.
         position_lsb_deg: degrees per position count.
-        tactile_lsb_pa: Pa per count of the tactile field, or 0.
-        tactile_saturation_pa: readings at or above it are saturated.
+        tactile_lsb_pa: Pa per count of the tactile field; 0 where the hand has none.
+        tactile_saturation_pa: readings at or above it are saturated; 0 where the hand has none.
     """
 
-    ma_per_nm: float
-    clamp_ma: float
+    unit: str
+    per_nm: float
+    clamp: float
     velocity_limit: float
     position_lsb_deg: float
     tactile_lsb_pa: float
@@ -132,7 +139,11 @@ class Actuation:
 
 @dataclass(frozen=True, eq=False)
 class HandModel:
-    """Everything the suite knows about one hand. Build it with :func:`load_hand`."""
+    """Everything the suite knows about one hand. Build it with :func:`load_hand`.
+
+    ``serial_kind`` is the type letter its serial number must carry (V5 family), '' where that says nothing;
+    ``protocol`` has one entry per kind of link: codec, ports, period.
+    """
 
     name: str
     model: str
@@ -147,6 +158,7 @@ class HandModel:
     orders: Mapping[str, tuple[str, ...]]
     poses: Mapping[str, Array]
     protocol: Mapping[str, Any]
+    serial_kind: str
     unverified: Mapping[str, str]
     sha256: str
 
@@ -176,14 +188,19 @@ class HandModel:
         return frozen([j.kd for j in self.joints])
 
     @cached_property
-    def ma_per_nm(self) -> Array:
-        """Milliamps per N·m and joint, gearing included, (n_joints,)."""
-        return frozen([self.actuation.ma_per_nm * j.current_scale for j in self.joints])
+    def per_nm(self) -> Array:
+        """Wire units of torque (mA, or PWM counts) per N·m and joint, gearing included, (n_joints,)."""
+        return frozen([j.per_nm for j in self.joints])
+
+    @cached_property
+    def clamp(self) -> Array:
+        """Bound of the torque field on the wire, mA or PWM counts, (n_joints,)."""
+        return frozen([j.clamp for j in self.joints])
 
     @cached_property
     def torque_limit(self) -> Array:
-        """Joint torque at the current clamp, N·m, (n_joints,)."""
-        return frozen(self.actuation.clamp_ma / self.ma_per_nm)
+        """Joint torque at the clamp, N·m, (n_joints,)."""
+        return frozen(self.clamp / self.per_nm)
 
     @cached_property
     def flexion(self) -> NDArray[np.bool_]:
@@ -308,24 +325,36 @@ def _build(doc: Mapping[str, Any], sha256: str) -> HandModel:
     model = HandModel(
         name=f'{doc["model"]}_{doc["side"]}', model=doc['model'], side=doc['side'], palm=doc['palm'],
         joints=joints, fingers=fingers, frames=frames, links=links, taxels=taxels,
-        actuation=Actuation(**{k: float(actuation[k]) for k in Actuation.__slots__}),
+        actuation=_actuation(actuation),
         orders=orders, poses={k: frozen(v) for k, v in doc['poses'].items()},
-        protocol=doc['protocol'], unverified=doc.get('unverified', {}), sha256=sha256,
+        protocol=doc['protocol'], serial_kind=str(doc.get('serial_kind', '')),
+        unverified=doc.get('unverified', {}), sha256=sha256,
     )
     _check(model)
     return model
+
+
+def _actuation(row: Mapping[str, Any]) -> Actuation:
+    unit = row['unit']
+    if unit not in UNITS:
+        raise ConfigError(f'actuation.unit is {unit!r}; allowed: {", ".join(UNITS)}')
+    numbers = {k: float(row[k]) for k in Actuation.__slots__ if k != 'unit'}
+    if not (numbers['per_nm'] > 0 and numbers['clamp'] > 0 and numbers['position_lsb_deg'] > 0):
+        raise ConfigError(f'actuation: per_nm, clamp and position_lsb_deg must be above 0, got {dict(row)!r}')
+    return Actuation(unit=unit, **numbers)
 
 
 def _joint(row: Mapping[str, Any], gains: Mapping[str, Any], actuation: Mapping[str, Any]) -> Joint:
     lower, upper = row['limit']
     vendor = row['urdf_range']
     kp, kd = gains[row['name']]
-    geared = row['name'] in actuation.get('half_current_joints', ())
+    own = {**actuation, **actuation.get('joints', {}).get(row['name'], {})}
     return Joint(
         name=row['name'], finger=row['finger'], parent=row['parent'], child=row['child'],
         xyz=_vector(row['xyz']), rpy=_vector(row.get('rpy', (0, 0, 0))), axis=_vector(row['axis']),
         lower=float(lower), upper=float(upper), urdf_range=(float(vendor[0]), float(vendor[1])),
-        kp=float(kp), kd=float(kd), current_scale=0.5 if geared else 1.0, flexion=bool(row.get('flexion', True)),
+        kp=float(kp), kd=float(kd), per_nm=float(own['per_nm']), clamp=float(own['clamp']),
+        gear_ratio=float(own['gear_ratio']), flexion=bool(row.get('flexion', True)),
     )
 
 

@@ -36,6 +36,8 @@ class HandState:
         velocity: joint velocities, rad/s, (n_joints,); filtered difference of positions.
         current_ma: motor currents, mA, (n_joints,), or None where the hand does not report them.
         tactile: raw taxel readings, Pa before baseline, (n_taxels,), or None where the hand has none.
+        temperature_c: newest joint temperatures, °C, (n_joints,), NaN where never reported; None where the hand has
+            no such sensors.
     """
 
     stamp_ns: int
@@ -44,6 +46,7 @@ class HandState:
     velocity: Array
     current_ma: Array | None = None
     tactile: Array | None = None
+    temperature_c: Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

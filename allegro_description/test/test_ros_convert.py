@@ -93,7 +93,7 @@ def test_wrong_names_list_both_sets():
 def test_joint_states_are_in_newton_metres_or_empty():
     message = over_the_wire(convert.joint_state_message(HAND, state()))
     assert tuple(message.name) == HAND.joint_names
-    np.testing.assert_allclose(message.effort, 143.0 / HAND.ma_per_nm)
+    np.testing.assert_allclose(message.effort, 143.0 / HAND.per_nm)
     assert convert.to_ns(message.header.stamp) == 5_000_000_001
     assert len(convert.joint_state_message(HAND, state(current_ma=None)).effort) == 0
 

@@ -124,11 +124,14 @@ def run_probe(options: argparse.Namespace) -> int:
         raise CommandRefused(f'{model.name} has no {options.link} link; it has: {", ".join(model.protocol)}')
     settings = model.protocol[options.link]
     link = LINKS.load(options.link).from_description(options.address, settings)
-    result = probe(CODECS.load(settings['codec'])(model), link, period_s=float(settings['period_ms']) / 1e3,
+    result = probe(CODECS.load(settings['codec'])(model, settings), link, period_s=float(settings['period_ms']) / 1e3,
                    seconds=options.seconds, timeout_s=options.timeout)
     report = result.report
     print(f'address    {link.peer}')
-    print(f'hardware   0x{result.info.hardware:04x}, firmware 0x{result.info.firmware:04x}')
+    if result.info is None:
+        print('hardware   did not answer')
+    else:
+        print(f'hardware   0x{result.info.hardware:04x}, firmware 0x{result.info.firmware:04x}')
     print(f'serial     {"did not answer" if result.serial is None else result.serial or "lost"}')
     print(f'side       {result.side or "unknown"}')
     print(f'samples    {report.frames} in {options.seconds:g} s, {report.rate_hz:.1f} Hz, {report.lost} lost')

@@ -1,5 +1,6 @@
 """The UDP link: addresses, busy ports, strangers, arrival stamps; and the guardian that outlives a killed driver."""
 
+import dataclasses
 import os
 import signal
 import socket
@@ -114,9 +115,15 @@ def test_tables_are_lazy_and_name_what_there_is():
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.strip() == '[]'
 
 
-def test_a_link_that_the_hand_does_not_have():
+def test_a_link_that_does_not_exist():
     with pytest.raises(UnknownPlugin, match='udp'):
-        make_hardware(MODEL, DriverConfig(link='can'))
+        make_hardware(MODEL, DriverConfig(link='telepathy'))
+
+
+def test_a_link_that_the_hand_does_not_have():
+    without = dataclasses.replace(MODEL, protocol={'udp': MODEL.protocol['udp']})
+    with pytest.raises(ConfigError, match='has no can link'):
+        make_hardware(without, DriverConfig(link='can'))
 
 
 # Guardian ---------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def test_currents_never_exceed_the_clamp(wire):
     hand, codec = new_hand(), V5B2Codec(MODEL)
     datagram = codec.torque(np.zeros(16))
     tell(hand, datagram[:16] + np.array(wire, dtype='<i2').tobytes())
-    assert (np.abs(hand.current_ma) <= MODEL.actuation.clamp_ma).all()
+    assert (np.abs(hand.current_ma) <= MODEL.clamp).all()
     assert (hand.current_ma == np.clip(np.array(wire)[(np.arange(16) + 4) % 16], -240, 240)).all()
 
 
@@ -61,7 +61,7 @@ def test_speed_follows_current_at_the_documented_rate():
     hand = new_hand()
     ma = np.zeros(16)
     ma[[1, 2]] = 100.0
-    tell(hand, V5B2Codec(MODEL).torque(ma / MODEL.ma_per_nm))
+    tell(hand, V5B2Codec(MODEL).torque(ma / MODEL.per_nm))
     for _ in range(100):
         hand.step(0)
     np.testing.assert_allclose(hand.world.velocity, 0.01 * ma, atol=1e-6)

@@ -163,15 +163,15 @@ def test_torque_never_exceeds_the_request_nor_the_clamp(effort):
     hand = V5B2HandCodec(MODEL)
     ma = hand.currents(hand.decode(datagram))
     assert (np.abs(ma) <= 240).all()
-    assert (np.abs(ma) <= np.abs(effort * MODEL.ma_per_nm) + 1e-6).all()
-    assert (np.abs(np.clip(effort * MODEL.ma_per_nm, -240, 240) - ma) < 1.0).all()
+    assert (np.abs(ma) <= np.abs(effort * MODEL.per_nm) + 1e-6).all()
+    assert (np.abs(np.clip(effort * MODEL.per_nm, -240, 240) - ma) < 1.0).all()
     assert (ma * effort >= 0).all()
 
 
 @given(st.lists(st.integers(-240, 240), min_size=16, max_size=16))
 def test_currents_survive_the_way_through_newton_metres(ma):
     hand = V5B2HandCodec(MODEL)
-    datagram = V5B2Codec(MODEL).torque(np.array(ma) / MODEL.ma_per_nm)
+    datagram = V5B2Codec(MODEL).torque(np.array(ma) / MODEL.per_nm)
     np.testing.assert_array_equal(hand.currents(hand.decode(datagram)), ma)
 
 

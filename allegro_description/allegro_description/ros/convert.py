@@ -51,7 +51,7 @@ def joint_state_message(model: HandModel, state: HandState) -> JointState:
     message.position = _doubles(state.position)
     message.velocity = _doubles(state.velocity)
     if state.current_ma is not None:
-        message.effort = _doubles(state.current_ma / model.ma_per_nm)
+        message.effort = _doubles(state.current_ma / model.per_nm)
     return message
 
 

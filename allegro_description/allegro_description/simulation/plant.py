@@ -194,7 +194,7 @@ class Plant:
     @property
     def current_ma(self) -> Array:
         """Motor currents, whole mA as the hand reports them, (n_joints,)."""
-        return np.asarray(np.trunc(self.torque * self.hand.ma_per_nm))
+        return np.asarray(np.trunc(self.torque * self.hand.per_nm))
 
     @property
     def taxel_forces(self) -> Array:

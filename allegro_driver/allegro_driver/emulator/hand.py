@@ -80,7 +80,7 @@ class EmulatedHand:
             if self.hinf:
                 self._targets = self.codec.targets(packet) - self._offset
             else:
-                clamp = self._model.actuation.clamp_ma
+                clamp = self._model.clamp
                 self.current_ma = np.clip(self.codec.currents(packet), -clamp, clamp)
         elif packet.type is MessageType.HINF_MODE:
             self._set_mode(packet.payload[0] != 0)
@@ -100,7 +100,7 @@ class EmulatedHand:
             self.current_ma = np.zeros_like(self.current_ma)
         if self.hinf:
             self.current_ma = self._position_loop()
-        self.world.step(self.current_ma / self._model.ma_per_nm)
+        self.world.step(self.current_ma / self._model.per_nm)
         self.sample = (self.sample + 1) & 0xFFFFFFFF
 
     def telemetry(self, now_ms: int) -> bytes | None:
@@ -132,7 +132,7 @@ class EmulatedHand:
     def _position_loop(self) -> Array:
         model, world = self._model, self.world
         effort = model.kp * (self._targets - world.position) - model.kd * world.velocity
-        return np.clip(effort, -model.torque_limit, model.torque_limit) * model.ma_per_nm
+        return np.clip(effort, -model.torque_limit, model.torque_limit) * model.per_nm
 
     def _zero_encoders(self) -> None:
         self._offset = -self.world.position

@@ -88,7 +88,7 @@ class SimpleWorld:
 
     def __init__(self, model: HandModel, period_s: float, position: Array | None = None) -> None:
         """Start at ``position`` (default: the zero pose clipped to the limits)."""
-        self._ma_per_nm = model.ma_per_nm
+        self._per_nm = model.per_nm
         self._range = np.array([j.urdf_range for j in model.joints])
         self._period = period_s
         self._blend = period_s / (period_s + LAG_S)
@@ -130,7 +130,7 @@ class SimpleWorld:
 
     def step(self, effort: Array) -> None:
         """Advance one period."""
-        wanted = RATE_PER_MA * effort * self._ma_per_nm
+        wanted = RATE_PER_MA * effort * self._per_nm
         speed = self._velocity + self._blend * (wanted - self._velocity)
         free = np.clip(self._position + speed * self._period, self._range[:, 0], self._range[:, 1])
         self._velocity = (free - self._position) / self._period

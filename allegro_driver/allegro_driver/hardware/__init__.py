@@ -16,8 +16,10 @@ HARDWARE = PluginTable(
 )
 """Name to a class with ``from_config(model, config) -> Hardware``."""
 
-CODECS = PluginTable('codec', {'v5b2': Plugin('allegro_driver.protocol.v5b2:V5B2Codec')}, group='allegro_driver.codecs')
-"""The ``codec`` of a protocol in a hand description to its class."""
+CODECS = PluginTable('codec', {
+    'v5b2': Plugin('allegro_driver.protocol.v5b2_session:V5B2Session'),
+}, group='allegro_driver.codecs')
+"""The ``codec`` of a protocol in a hand description to its session class, made with ``(model, settings)``."""
 
 
 def make_hardware(model: HandModel, config: DriverConfig) -> Hardware:

@@ -84,6 +84,31 @@ class Hardware(Protocol):
         """
         ...
 
+    @property
+    def onboard_position(self) -> bool:
+        """Whether the hand has a position loop of its own."""
+        ...
+
+    def position_mode(self, on: bool) -> None:
+        """Switch the hand's own position loop. On: targets may follow at once, seed them with the measured pose.
+
+        Off leaves the hand with zero torque.
+
+        Raises:
+            LinkError: it could not be sent.
+            CommandRefused: this hand has none.
+        """
+        ...
+
+    def write_targets(self, position: Array) -> None:
+        """Send targets of the hand's own position loop, rad, (n_joints,), finite.
+
+        Raises:
+            LinkError: they did not leave this machine.
+            CommandRefused: the loop is off.
+        """
+        ...
+
     def enable(self, on: bool) -> None:
         """True: make sure that torques will be understood as torques. False: zero torque, several times; never raises.
 

@@ -1,72 +1,45 @@
-"""A real (or emulated) hand behind a codec and a link.
+"""A real (or emulated) hand behind a session and a link.
 
-A session: HELLO until the hand says who it is; on-board position mode off, three times; zero torque; serial number;
-first sample. The order matters: in position mode a torque packet of zeros means "go to 0°", so the mode is settled
-before the first torque packet, always, because nothing tells which mode a hand was left in.
+Opening: no torque, whatever the hand was doing; who is there; serial number; torque mode with zero torque and samples;
+first sample. The order matters: an on-board position loop reads a torque packet of zeros as "go to 0°", so the mode is
+settled before the first torque packet, always, because nothing tells which mode a hand was left in.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
-from allegro_description.errors import ConfigError, IdentityError, LinkError, LinkTimeout, ProtocolError
+from allegro_description.errors import CommandRefused, ConfigError, LinkError, LinkTimeout, ProtocolError
 from allegro_description.model import HandModel
 from allegro_description.state import Array, HandState
 
 from allegro_driver.control.filters import VelocityFilter
 from allegro_driver.hardware.base import Alarm, AlarmKind, Identity
+from allegro_driver.hardware.identify import identify
 from allegro_driver.link.base import Link
 from allegro_driver.link.guardian import Guardian
-from allegro_driver.protocol.v5b2 import Info, MotorError, Serial, Telemetry
+from allegro_driver.protocol.session import HandInfo, Message, MotorFault, Sample, SerialNumber, Session
 
 if TYPE_CHECKING:
     from allegro_driver.config import DriverConfig
 
-_REPEATS = 3  # mode packets are not acknowledged
-_MODE_GAP_S = 0.002
-_ZEROS = 5
-# A full socket queue keeps its oldest packets; its newest sample is no answer to "where are the joints now?".
+Unit = TypeVar('Unit')
+
+_ZEROS = 5  # torque is not acknowledged
+# A full queue keeps its oldest packets; its newest sample is no answer to "where are the joints now?".
 _TOO_OLD_PERIODS = 10
 _WRAP, _HALF = 2**32, 2**31
 _REORDERED = 1000  # samples; a counter that falls back farther means that the hand started anew
 
 
-class Codec(Protocol):
-    """The host's side of a wire protocol, as far as a session needs it."""
-
-    def hello(self, timestamp_ms: int = 0) -> bytes:
-        """Open a session."""
-        ...
-
-    def serial_request(self, timestamp_ms: int = 0) -> bytes:
-        """Ask for the serial number."""
-        ...
-
-    def hinf_mode(self, on: bool, timestamp_ms: int = 0) -> bytes:
-        """Switch the on-board position mode."""
-        ...
-
-    def torque(self, effort: Array, timestamp_ms: int = 0) -> bytes:
-        """Joint torques, N·m, canonical order."""
-        ...
-
-    def decode(self, datagram: bytes) -> Any:
-        """One message of the hand."""
-        ...
-
-
-def _milliseconds() -> int:
-    return time.monotonic_ns() // 1_000_000 % _WRAP
-
-
 def ask(
-    link: Link,
-    request: Callable[[int], bytes],
-    decode: Callable[[bytes], Any],
+    link: Link[Unit],
+    request: Callable[[], Sequence[Unit]],
+    decode: Callable[[Unit], Message | None],
     answer: type[Any],
     tries: int,
     timeout_s: float,
@@ -75,8 +48,8 @@ def ask(
 
     Args:
         link: open.
-        request: makes the datagram from a time in ms.
-        decode: reads a datagram; may return None for one that is not understood.
+        request: makes the units.
+        decode: reads a unit; may return None for one that is not understood.
         answer: class of the message that is waited for.
         tries: how often to send.
         timeout_s: how long to wait each time, s.
@@ -85,7 +58,8 @@ def ask(
         LinkError: the link broke.
     """
     for _ in range(tries):
-        link.send(request(_milliseconds()))
+        for unit in request():
+            link.send(unit)
         deadline = time.monotonic() + timeout_s
         while (left := deadline - time.monotonic()) > 0:
             data = link.receive(left)
@@ -95,14 +69,14 @@ def ask(
     return None
 
 
-class BusHardware:
+class BusHardware(Generic[Unit]):
     """Implements :class:`allegro_driver.hardware.base.Hardware`."""
 
     def __init__(
         self,
         model: HandModel,
-        codec: Codec,
-        link: Link,
+        session: Session[Unit],
+        link: Link[Unit],
         *,
         period_s: float = 0.003,
         answer_timeout_s: float = 1.0,
@@ -115,7 +89,7 @@ class BusHardware:
 
         Args:
             model: the hand that is expected.
-            codec: the host's side of its protocol.
+            session: the host's side of its protocol.
             link: where it is.
             period_s: time between two samples, s.
             answer_timeout_s: how long one request waits for its answer, s.
@@ -124,24 +98,25 @@ class BusHardware:
             velocity_cutoff_hz: corner of the velocity low-pass, Hz.
             guardian: keep a helper process that sends zero torque when this process dies.
         """
-        self._model, self._codec, self._link = model, codec, link
+        self._model, self._session, self._link = model, session, link
         self.period_s = period_s
         self._period_ns = round(period_s * 1e9)
         self._answer_timeout_s, self._tries = answer_timeout_s, tries
         self._expected_serial = expected_serial
         self._filter = VelocityFilter(len(model.joints), velocity_cutoff_hz)
-        self._guarded, self._guardian = guardian, None if not guardian else Guardian()
+        self._guardian = Guardian() if guardian else None
         self._zero = np.zeros(len(model.joints))
         self._identity = Identity()
         self._sequence: int | None = None
+        self._arrival = 0
         self._alarms: list[Alarm] = []
-        self._open = False
+        self._open = self._positioning = False
         self.skipped = 0
         self._bad = self._reordered = 0
 
     @classmethod
-    def from_config(cls, model: HandModel, config: DriverConfig) -> BusHardware:
-        """Build it with the codec that the hand description names for the link.
+    def from_config(cls, model: HandModel, config: DriverConfig) -> BusHardware[Any]:
+        """Build it with the session that the hand description names for the link.
 
         Raises:
             UnknownPlugin: no such link or codec.
@@ -154,9 +129,9 @@ class BusHardware:
         if config.link not in model.protocol:
             raise ConfigError(f'{model.name} has no {config.link} link; it has: {", ".join(model.protocol)}')
         settings = model.protocol[config.link]
-        return cls(
+        return BusHardware(
             model,
-            CODECS.load(settings['codec'])(model),
+            CODECS.load(settings['codec'])(model, settings),
             link_class.from_description(config.address, settings),
             period_s=float(settings['period_ms']) / 1e3,
             answer_timeout_s=config.answer_timeout_s,
@@ -172,46 +147,58 @@ class BusHardware:
         return self._identity
 
     @property
-    def link(self) -> Link:
+    def link(self) -> Link[Unit]:
         """The link, for its address and counters."""
         return self._link
+
+    @property
+    def onboard_position(self) -> bool:
+        """Whether the hand has a position loop of its own."""
+        return self._session.onboard_position
 
     def open(self) -> Identity:
         """Connect; see the module for the order. On failure everything is closed again.
 
         Raises:
-            LinkError: the local port is taken, or nothing can be sent.
+            LinkError: the local address is taken, or nothing can be sent.
             LinkTimeout: no answer, or no samples.
-            IdentityError: another side or serial number than expected.
+            IdentityError: another hand than expected.
         """
         if self._open:
             return self._identity
         self._link.open()
         try:
             while self._link.receive(0.0) is not None:
-                pass  # whatever waits in the socket belongs to an earlier session
-            info = self._ask(self._codec.hello, Info)
-            if info is None:
-                raise LinkTimeout(
-                    f'no hand answers at {self._link.peer} ({self._tries} tries, {self._answer_timeout_s} s each); '
-                    'check power, cable, address and that this machine is in the same network'
-                )
-            self._torque_mode()
+                pass  # whatever waits there belongs to an earlier session
             self._open = True
-            self._link.send(self._codec.torque(self._zero, _milliseconds()))
-            self._identity = self._identify(info)
-            self._sequence = None
-            self._filter.reset()
-            self._alarms.clear()
+            info: HandInfo | None
+            if self._session.answers_hello:
+                info = self._ask(self._session.hello, HandInfo)
+                if info is None:
+                    self._open = False  # nobody there: nothing to switch off
+                    raise LinkTimeout(
+                        f'no hand answers at {self._link.peer} ({self._tries} tries, {self._answer_timeout_s} s '
+                        'each); check power, cable, address and that this machine is in the same network')
+                self._send_spaced(self._session.quiet())
+            else:
+                self._send_spaced(self._session.quiet())
+                info = self._ask(self._session.hello, HandInfo, tries=1)
+            serial: SerialNumber | None = self._ask(self._session.serial_request, SerialNumber)
+            self._identity = identify(
+                self._model, self._link.peer, info, serial, expected_serial=self._expected_serial, tries=self._tries)
+            self._restart()
+            self._send_spaced(self._session.stream())
             try:
                 self.read(self._answer_timeout_s)
             except LinkTimeout:
                 raise LinkTimeout(
                     f'the hand at {self._link.peer} answers but sends no samples within {self._answer_timeout_s} s '
                     f'({self._bad} packets were not understood); restart the hand'
-                ) from None
+                    if info or serial else
+                    f'no hand answers at {self._link.peer}; check power, cable, address, bit rate and that no other '
+                    'program uses this bus') from None
             if self._guardian is not None:
-                self._guardian.start(self._link, self._stop_packets())
+                self._guardian.start(self._link.share(self._session.quiet()))
         except BaseException:
             self.close()
             raise
@@ -225,13 +212,13 @@ class BusHardware:
             LinkError: the link is closed or broken.
         """
         deadline = time.monotonic() + timeout_s
-        fresh: Telemetry | None = None
+        fresh: Sample | None = None
         arrival, steps = 0, 0
         while True:
             data = self._link.receive(0.0 if fresh else max(deadline - time.monotonic(), 0.0))
             message = None if data is None else self._decode(data)
-            if isinstance(message, Telemetry):
-                step = self._advance(message.sequence)
+            if isinstance(message, Sample):
+                step = self._advance(message.sequence, self._link.arrival_ns)
                 if step:
                     self.skipped += fresh is not None
                     fresh, arrival, steps = message, self._link.arrival_ns, steps + step
@@ -247,33 +234,65 @@ class BusHardware:
                 if time.monotonic() >= deadline:
                     raise LinkTimeout(f'no sample from {self._link.peer} within {timeout_s * 1e3:.0f} ms')
         velocity = self._filter.update(fresh.position, steps * self.period_s)
-        return HandState(arrival, fresh.sequence, fresh.position, velocity, fresh.current_ma, fresh.tactile)
+        return HandState(
+            arrival, self._sequence or 0, fresh.position, velocity, fresh.current_ma, fresh.tactile,
+            fresh.temperature_c)
 
     def write(self, effort: Array) -> None:
         """Send joint torques, N·m, (n_joints,).
 
         Raises:
             LinkError: closed, or they did not leave this machine.
-            CommandRefused: not finite.
+            CommandRefused: not finite, or the on-board position loop is on.
         """
-        if not self._open:
-            raise LinkError(f'the session with {self._link.peer} is not open')
-        self._link.send(self._codec.torque(effort, _milliseconds()))
+        self._require_open()
+        for unit in self._session.torque(effort):
+            self._link.send(unit)
+
+    def position_mode(self, on: bool) -> None:
+        """Switch the hand's own position loop; on waits until the hand is ready for targets. Off ends with zero torque.
+
+        Raises:
+            LinkError: closed, or it could not be sent.
+            CommandRefused: this hand has no position loop.
+        """
+        self._require_open()
+        if on and not self._session.onboard_position:
+            raise CommandRefused(f'{self._model.name} has no position loop of its own; use control_mode host')
+        self._positioning = True  # until the opposite is known to have been sent
+        self._send_spaced(self._session.position_mode(on))
+        self._positioning = on
+        if on:
+            time.sleep(self._session.settle_s)
+
+    def write_targets(self, position: Array) -> None:
+        """Send targets of the hand's own position loop, rad, (n_joints,).
+
+        Raises:
+            LinkError: closed, or they did not leave this machine.
+            CommandRefused: not finite, or the loop is off.
+        """
+        self._require_open()
+        for unit in self._session.targets(position):
+            self._link.send(unit)
 
     def enable(self, on: bool) -> None:
-        """True: on-board position mode off, three times. False: zero torque several times, errors ignored.
+        """True: torque mode, zero torque, servo on. False: zero torque several times, errors ignored.
 
         Raises:
             LinkError: enabling could not be sent.
         """
         if on:
-            if not self._open:
-                raise LinkError(f'the session with {self._link.peer} is not open')
-            self._torque_mode()
+            self._require_open()
+            self._send_spaced(self._session.stream())
+            self._positioning = False
         elif self._open:
-            for _ in range(_ZEROS):
+            if self._positioning:
                 with suppress(LinkError):
-                    self._link.send(self._codec.torque(self._zero, _milliseconds()))
+                    self.position_mode(False)
+            for _ in range(_ZEROS):
+                with suppress(LinkError, CommandRefused):
+                    self.write(self._zero)
 
     def take_alarms(self) -> tuple[Alarm, ...]:
         """Alarms since the last call."""
@@ -293,47 +312,55 @@ class BusHardware:
         }
 
     def close(self) -> None:
-        """Zero torque and disconnect. Idempotent; never raises."""
+        """Zero torque, servo off and disconnect. Idempotent; never raises."""
         if self._open:
-            with suppress(LinkError):
-                self._torque_mode()
-            self.enable(False)
-        self._open = False
+            for unit in (*self._session.quiet(), *self._session.silence()):
+                with suppress(LinkError):  # each for itself: the next one may get through
+                    self._link.send(unit)
+                time.sleep(self._session.gap_s)
+        self._open = self._positioning = False
         if self._guardian is not None:
             self._guardian.stop()
         self._link.close()
 
-    def _torque_mode(self) -> None:
-        for _ in range(_REPEATS):
-            self._link.send(self._codec.hinf_mode(False, _milliseconds()))
-            time.sleep(_MODE_GAP_S)
+    def _require_open(self) -> None:
+        if not self._open:
+            raise LinkError(f'the session with {self._link.peer} is not open')
 
-    def _stop_packets(self) -> tuple[bytes, ...]:
-        off = [self._codec.hinf_mode(False, _milliseconds()) for _ in range(_REPEATS)]
-        return (*off, *(self._codec.torque(self._zero, _milliseconds()) for _ in range(_ZEROS)))
+    def _send_spaced(self, units: Sequence[Unit]) -> None:
+        for unit in units:
+            self._link.send(unit)
+            time.sleep(self._session.gap_s)
 
-    def _ask(self, request: Callable[[int], bytes], answer: type[Any]) -> Any:
-        return ask(self._link, request, self._decode, answer, self._tries, self._answer_timeout_s)
+    def _restart(self) -> None:
+        self._sequence, self._arrival = None, 0
+        self._positioning = False
+        self._filter.reset()
+        self._alarms.clear()
 
-    def _decode(self, data: bytes) -> Any:
+    def _ask(self, request: Callable[[], Sequence[Unit]], answer: type[Any], tries: int = 0) -> Any:
+        return ask(self._link, request, self._decode, answer, tries or self._tries, self._answer_timeout_s)
+
+    def _decode(self, unit: Unit) -> Message | None:
         try:
-            message = self._codec.decode(data)
+            message = self._session.decode(unit)
         except ProtocolError:
             self._bad += 1
             return None
-        if isinstance(message, MotorError):
-            self._alarms.append(Alarm(AlarmKind.MOTOR, self._motor_text(message)))
+        if isinstance(message, MotorFault):
+            self._alarms.append(Alarm(AlarmKind.MOTOR, message.text))
+        elif isinstance(message, HandInfo) and message.faults:
+            self._alarms.append(Alarm(AlarmKind.MOTOR, 'the hand reports: ' + ', '.join(message.faults)))
         return message
 
-    def _motor_text(self, error: MotorError) -> str:
-        order = self._model.orders.get('udp', self._model.joint_names)
-        joint = order[error.joint - 1] if 1 <= error.joint <= len(order) else 'unknown joint'
-        why = ', '.join(error.reasons) or 'no reason given'
-        return f'motor {error.joint} ({joint}) reports an error: {why} (status 0x{error.status:02x})'
-
-    def _advance(self, sequence: int) -> int | None:
-        """Steps since the last sample; None for one that is not newer."""
-        last = self._sequence
+    def _advance(self, sequence: int | None, arrival_ns: int) -> int | None:
+        """Steps since the last sample; None for one that is not newer. Without a counter, time tells the steps."""
+        last, since = self._sequence, arrival_ns - self._arrival
+        self._arrival = arrival_ns
+        if sequence is None:
+            step = 1 if last is None else max(1, round(since / self._period_ns))
+            self._sequence = ((last or 0) + step) % _WRAP
+            return step
         if last is None:
             self._sequence = sequence
             return 1
@@ -350,32 +377,3 @@ class BusHardware:
             ))
             return 1
         return step
-
-    def _identify(self, info: Info) -> Identity:
-        answer: Serial | None = self._ask(self._codec.serial_request, Serial)
-        serial = answer.text if answer is not None else ''
-        side = answer.side if answer is not None else None
-        warnings = []
-        if answer is None:
-            warnings.append(f'the hand did not tell its serial number ({self._tries} tries)')
-        elif not serial:
-            warnings.append('the hand has lost its serial number')
-        if side is None:
-            warnings.append(
-                f'its side is unknown, so it stays disabled; if you see that it is a {self._model.side} hand, '
-                'set the parameter allow_unknown_side'
-            )
-        elif side != self._model.side:
-            raise IdentityError(
-                f'the hand at {self._link.peer} (serial {serial}) is a {side} hand, but {self._model.side} was asked '
-                f"for; set the parameter side to '{side}' or connect the other hand"
-            )
-        if serial[2:3] == 'C' and len(self._model.joints) != 9:
-            warnings.append(f'serial {serial} is that of a 3-finger hand, but the model is {self._model.name}')
-        if self._expected_serial and serial != self._expected_serial:
-            raise IdentityError(
-                f'the hand at {self._link.peer} has serial {serial or "(none)"}, expected is {self._expected_serial}; '
-                'connect that hand or change the parameter expected_serial'
-            )
-        version = f'hardware 0x{info.hardware:04x}, firmware 0x{info.firmware:04x}'
-        return Identity(serial, side, version, tuple(warnings))

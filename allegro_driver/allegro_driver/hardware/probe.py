@@ -10,10 +10,10 @@ from typing import Any
 from allegro_description.errors import LinkTimeout, ProtocolError
 from allegro_description.state import Array
 
-from allegro_driver.hardware.bus import Codec, ask
+from allegro_driver.hardware.bus import ask
 from allegro_driver.link.base import Link
 from allegro_driver.loop import LoopReport, LoopStatistics
-from allegro_driver.protocol.v5b2 import Info, Serial, Telemetry
+from allegro_driver.protocol.session import HandInfo, Sample, SerialNumber, Session
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,7 +21,7 @@ class ProbeResult:
     """What a hand showed of itself.
 
     Attributes:
-        info: versions and status.
+        info: versions and status, None when it did not answer.
         serial: serial number, '' when lost, None when it did not answer.
         side: ``right``, ``left`` or None.
         report: rate, jitter and losses of its samples.
@@ -29,7 +29,7 @@ class ProbeResult:
         not_understood: packets that could not be read.
     """
 
-    info: Info
+    info: HandInfo | None
     serial: str | None
     side: str | None
     report: LoopReport
@@ -38,12 +38,13 @@ class ProbeResult:
 
 
 def probe(
-    codec: Codec, link: Link, *, period_s: float, seconds: float = 1.0, tries: int = 3, timeout_s: float = 1.0
+    session: Session[Any], link: Link[Any], *, period_s: float, seconds: float = 1.0, tries: int = 3,
+    timeout_s: float = 1.0,
 ) -> ProbeResult:
     """Ask a hand who it is and watch its samples.
 
     Args:
-        codec: the host's side of its protocol.
+        session: the host's side of its protocol.
         link: closed; it is opened and closed here.
         period_s: nominal time between two samples, s.
         seconds: how long to watch, s.
@@ -56,31 +57,33 @@ def probe(
     """
     bad = 0
 
-    def decode(data: bytes) -> Any:
+    def decode(data: Any) -> Any:
         nonlocal bad
         try:
-            return codec.decode(data)
+            return session.decode(data)
         except ProtocolError:
             bad += 1
             return None
 
     link.open()
     with closing(link):
-        info: Info | None = ask(link, codec.hello, decode, Info, tries, timeout_s)
-        if info is None:
+        info: HandInfo | None = ask(
+            link, session.hello, decode, HandInfo, tries if session.answers_hello else 1, timeout_s)
+        if info is None and session.answers_hello:
             raise LinkTimeout(
                 f'no hand answers at {link.peer} ({tries} tries, {timeout_s} s each); check power, cable, address and '
                 'that this machine is in the same network')
-        serial: Serial | None = ask(link, codec.serial_request, decode, Serial, tries, timeout_s)
+        serial: SerialNumber | None = ask(link, session.serial_request, decode, SerialNumber, tries, timeout_s)
         while link.receive(0.0) is not None:
             pass
         statistics = LoopStatistics(period_s)
-        position, end = None, time.monotonic() + seconds
+        position, number, end = None, 0, time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             data = link.receive(left)
             message = None if data is None else decode(data)
-            if isinstance(message, Telemetry):
-                statistics.frame(link.arrival_ns, message.sequence)
+            if isinstance(message, Sample):
+                number += 1
+                statistics.frame(link.arrival_ns, number if message.sequence is None else message.sequence)
                 position = message.position
     return ProbeResult(
         info, None if serial is None else serial.text, None if serial is None else serial.side, statistics.report(),

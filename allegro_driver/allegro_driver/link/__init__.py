@@ -4,5 +4,8 @@ from __future__ import annotations
 
 from allegro_description.plugins import Plugin, PluginTable
 
-LINKS = PluginTable('link', {'udp': Plugin('allegro_driver.link.udp:UdpLink')}, group='allegro_driver.links')
+LINKS = PluginTable('link', {
+    'udp': Plugin('allegro_driver.link.udp:UdpLink'),
+    'can': Plugin('allegro_driver.link.can_bus:CanLink'),
+}, group='allegro_driver.links')
 """Kind of link (the keys of ``protocol`` in a hand description) to its class."""

@@ -15,26 +15,30 @@ from contextlib import suppress
 
 from allegro_description.errors import LinkError
 
-from allegro_driver.link.base import Link
+from allegro_driver.link.base import SharedSend
 
 _GAP_S = 0.002
 
 # Run by a bare interpreter (no site packages, nothing of this suite): it must start fast and cannot fail to import.
 _PROGRAM = """
-import json, signal, socket, sys, time
+import json, os, signal, socket, sys, time
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_IGN)
 order = json.loads(sys.stdin.readline())
-link = socket.socket(fileno=order['descriptor'])
+link = socket.socket(fileno=order['descriptor']) if order['peer'] else None
 print('ready', flush=True)
 if sys.stdin.readline() != 'done\\n':
-    for packet in order['packets']:
+    for payload in map(bytes.fromhex, order['payloads']):
         try:
-            link.sendto(bytes.fromhex(packet), tuple(order['peer']))
+            if link:
+                link.sendto(payload, tuple(order['peer']))
+            else:
+                os.write(order['descriptor'], payload)
         except OSError:
             pass
         time.sleep(order['gap_s'])
-link.detach()
+if link:
+    link.detach()
 """
 
 
@@ -49,29 +53,26 @@ class Guardian:
         """Process id of the child while it watches."""
         return None if self._process is None else self._process.pid
 
-    def start(self, link: Link, packets: tuple[bytes, ...]) -> None:
-        """Watch over an open link. Does nothing for links without a socket to share, and when already watching.
+    def start(self, shared: SharedSend | None) -> None:
+        """Watch over an open link. Does nothing for links that cannot be shared, and when already watching.
 
         Args:
-            link: open; its ``fileno()`` is shared with the child.
-            packets: what leaves the hand without torque, in this order, 2 ms apart.
+            shared: what leaves the hand without torque, from :meth:`Link.share`; sent in order, 2 ms apart.
 
         Raises:
             LinkError: the child could not be started.
         """
-        if self._process is not None or not hasattr(link, 'fileno'):
+        if self._process is not None or shared is None:
             return
-        descriptor = int(link.fileno())
-        ip, port = link.peer.rsplit(':', 1)
         order = {
-            'descriptor': descriptor, 'peer': [ip, int(port)], 'gap_s': _GAP_S,
-            'packets': [p.hex() for p in packets],
+            'descriptor': shared.descriptor, 'peer': shared.peer and list(shared.peer), 'gap_s': _GAP_S,
+            'payloads': [p.hex() for p in shared.payloads],
         }
         try:
             # Its own session: Ctrl-C in the terminal reaches every process of the foreground group.
             process = subprocess.Popen(
                 [sys.executable, '-I', '-S', '-c', _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                text=True, pass_fds=(descriptor,), start_new_session=True,
+                text=True, pass_fds=(shared.descriptor,), start_new_session=True,
             )
             assert process.stdin is not None
             assert process.stdout is not None

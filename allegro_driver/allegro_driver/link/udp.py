@@ -12,13 +12,13 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from allegro_description.errors import ConfigError, LinkError
 
-from allegro_driver.link.base import LinkCounts
+from allegro_driver.link.base import LinkCounts, SharedSend
 
 _SO_TIMESTAMPNS = 35  # Linux (asm-generic/socket.h); Python has no name for it
 _TIMESPEC = struct.Struct('@qq')
@@ -111,6 +111,14 @@ class UdpLink:
             LinkError: closed.
         """
         return self._opened().fileno()
+
+    def share(self, units: Sequence[bytes]) -> SharedSend:
+        """The socket and the hand's address.
+
+        Raises:
+            LinkError: closed.
+        """
+        return SharedSend(self.fileno(), tuple(units), self._to)
 
     def open(self) -> None:
         """Bind the local port (127.0.0.1 only, when the hand is there too).

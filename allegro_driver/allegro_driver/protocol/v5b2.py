@@ -165,8 +165,8 @@ class V5B2Codec:
         if self._hinf:
             raise CommandRefused('torque refused: the on-board position mode is on, the hand would read milliamps as '
                                  'angles. Send hinf_mode(False) first')
-        ma = self._checked(effort, 'torque') * self._model.ma_per_nm
-        clamp = self._model.actuation.clamp_ma
+        ma = self._checked(effort, 'torque') * self._model.per_nm
+        clamp = self._model.clamp
         # The guard keeps a current that went through N·m and back from coming out one mA short.
         counts = np.trunc(np.clip(ma + np.copysign(1e-9, ma), -clamp, clamp)).astype(np.int64)
         return self._packet(MessageType.TORQUE, counts_to_payload(counts[self._to_wire].tolist()), timestamp_ms)
