@@ -41,7 +41,7 @@ def test_torque_is_clamped_to_the_current_clamp():
     plant.apply_torque(np.full(16, 5.0))
     plant.advance()
     np.testing.assert_allclose(plant.torque, HAND.torque_limit, rtol=1e-9)
-    assert np.abs(plant.current_ma).max() <= HAND.clamp
+    assert (np.abs(plant.current_ma) <= HAND.clamp).all()
     position = Plant(HAND, actuation='position', timestep=0.004)
     position.reset(PRE)
     position.set_target(np.full(16, 1.7))
