@@ -15,7 +15,7 @@ setup(
         ('share/' + NAME + '/config', glob('config/*.yaml')),
     ],
     install_requires=['setuptools', 'numpy', 'pyyaml'],
-    extras_require={'mujoco': ['mujoco>=3.17,<5'], 'test': ['pytest', 'hypothesis']},
+    extras_require={'can': ['python-can>=4.5,<5'], 'mujoco': ['mujoco>=3.17,<5'], 'test': ['pytest', 'hypothesis']},
     zip_safe=True,
     maintainer='Allegro AI suite maintainers',
     maintainer_email='maintainers@allegro-ai.example',
