@@ -46,6 +46,8 @@ class DriverConfig(ControlConfig):
     link: str = parameter('udp', 'kind of link, see `allegro-hand list`')
     address: str = parameter('', "IP, IP:PEER_PORT or IP:PEER_PORT:LOCAL_PORT; empty: the hand's factory address")
     expected_serial: str = parameter('', 'refuse any hand but the one with this serial number; empty accepts all')
+    calibration_dir: str = parameter(
+        '', "folder of the hands' calibration files, SERIAL.yaml; empty: ~/.config/allegro/calibration")
     answer_timeout_s: float = parameter(
         1.0, 'how long one request waits for the answer of the hand', unit='s', low=0.05, high=10.0)
     answer_tries: int = parameter(3, 'how often a request is sent', low=1, high=20)
