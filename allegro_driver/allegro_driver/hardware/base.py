@@ -81,6 +81,7 @@ class Hardware(Protocol):
 
         Raises:
             LinkError: they did not leave this machine.
+            CommandRefused: the hand's own position loop is or may be on.
         """
         ...
 
@@ -89,13 +90,18 @@ class Hardware(Protocol):
         """Whether the hand has a position loop of its own."""
         ...
 
-    def position_mode(self, on: bool) -> None:
-        """Switch the hand's own position loop. On: targets may follow at once, seed them with the measured pose.
+    @property
+    def settle_s(self) -> float:
+        """How long that loop needs from ``position_mode(True)`` to the first target, s."""
+        ...
 
-        Off leaves the hand with zero torque.
+    def position_mode(self, on: bool) -> None:
+        """Switch the hand's own position loop. On returns at once: wait ``settle_s``, then begin at the measured pose.
+
+        Until it is off again torques are refused: the loop would take them for angles. Off ends with zero torque.
 
         Raises:
-            LinkError: it could not be sent.
+            LinkError: it could not be sent; the loop may be on.
             CommandRefused: this hand has none.
         """
         ...
@@ -112,8 +118,17 @@ class Hardware(Protocol):
     def enable(self, on: bool) -> None:
         """True: make sure that torques will be understood as torques. False: zero torque, several times; never raises.
 
+        Samples go on in both cases.
+
         Raises:
             LinkError: enabling could not be sent.
+        """
+        ...
+
+    def halt(self) -> None:
+        """In a fault: no torque by every means the hand has (zero torque, motors off). Never raises.
+
+        Samples may end; only closing and opening anew is sure to bring them back.
         """
         ...
 

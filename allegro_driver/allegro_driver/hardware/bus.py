@@ -20,6 +20,7 @@ from allegro_description.state import Array, HandState
 from allegro_driver.control.filters import VelocityFilter
 from allegro_driver.hardware.base import Alarm, AlarmKind, Identity
 from allegro_driver.hardware.identify import identify
+from allegro_driver.hardware.request import ask
 from allegro_driver.link.base import Link
 from allegro_driver.link.guardian import Guardian
 from allegro_driver.protocol.session import HandInfo, Message, MotorFault, Sample, SerialNumber, Session
@@ -29,44 +30,11 @@ if TYPE_CHECKING:
 
 Unit = TypeVar('Unit')
 
-_ZEROS = 5  # torque is not acknowledged
+_REPEATS = 5  # nothing is acknowledged
 # A full queue keeps its oldest packets; its newest sample is no answer to "where are the joints now?".
 _TOO_OLD_PERIODS = 10
 _WRAP, _HALF = 2**32, 2**31
 _REORDERED = 1000  # samples; a counter that falls back farther means that the hand started anew
-
-
-def ask(
-    link: Link[Unit],
-    request: Callable[[], Sequence[Unit]],
-    decode: Callable[[Unit], Message | None],
-    answer: type[Any],
-    tries: int,
-    timeout_s: float,
-) -> Any:
-    """Send a request until a message of type ``answer`` comes; return that, or None. Other messages are dropped.
-
-    Args:
-        link: open.
-        request: makes the units.
-        decode: reads a unit; may return None for one that is not understood.
-        answer: class of the message that is waited for.
-        tries: how often to send.
-        timeout_s: how long to wait each time, s.
-
-    Raises:
-        LinkError: the link broke.
-    """
-    for _ in range(tries):
-        for unit in request():
-            link.send(unit)
-        deadline = time.monotonic() + timeout_s
-        while (left := deadline - time.monotonic()) > 0:
-            data = link.receive(left)
-            message = None if data is None else decode(data)
-            if isinstance(message, answer):
-                return message
-    return None
 
 
 class BusHardware(Generic[Unit]):
@@ -155,6 +123,11 @@ class BusHardware(Generic[Unit]):
     def onboard_position(self) -> bool:
         """Whether the hand has a position loop of its own."""
         return self._session.onboard_position
+
+    @property
+    def settle_s(self) -> float:
+        """How long that loop needs from ``position_mode(True)`` to the first target, s."""
+        return self._session.settle_s
 
     def open(self) -> Identity:
         """Connect; see the module for the order. On failure everything is closed again.
@@ -246,14 +219,18 @@ class BusHardware(Generic[Unit]):
             CommandRefused: not finite, or the on-board position loop is on.
         """
         self._require_open()
+        if self._positioning:
+            raise CommandRefused(
+                f"{self._model.name} may still run its own position loop, which would take torques for angles; "
+                'switch that off first')
         for unit in self._session.torque(effort):
             self._link.send(unit)
 
     def position_mode(self, on: bool) -> None:
-        """Switch the hand's own position loop; on waits until the hand is ready for targets. Off ends with zero torque.
+        """Switch the hand's own position loop; targets may follow after :attr:`settle_s`. Off ends with zero torque.
 
         Raises:
-            LinkError: closed, or it could not be sent.
+            LinkError: closed, or it could not be sent; until off was sent without an error, torques are refused.
             CommandRefused: this hand has no position loop.
         """
         self._require_open()
@@ -262,8 +239,6 @@ class BusHardware(Generic[Unit]):
         self._positioning = True  # until the opposite is known to have been sent
         self._send_spaced(self._session.position_mode(on))
         self._positioning = on
-        if on:
-            time.sleep(self._session.settle_s)
 
     def write_targets(self, position: Array) -> None:
         """Send targets of the hand's own position loop, rad, (n_joints,).
@@ -273,6 +248,8 @@ class BusHardware(Generic[Unit]):
             CommandRefused: not finite, or the loop is off.
         """
         self._require_open()
+        if not self._positioning:
+            raise CommandRefused(f'{self._model.name} does not run its own position loop; switch that on first')
         for unit in self._session.targets(position):
             self._link.send(unit)
 
@@ -287,12 +264,23 @@ class BusHardware(Generic[Unit]):
             self._send_spaced(self._session.stream())
             self._positioning = False
         elif self._open:
+            self._leave_position_mode()
+            for _ in range(_REPEATS):
+                with suppress(LinkError, CommandRefused):
+                    self.write(self._zero)
+
+    def halt(self) -> None:
+        """Position loop off, zero torque, servo off where there is one; errors ignored."""
+        if self._open:
+            self._leave_position_mode()
+            self._send_each(self._session.quiet())
+
+    def _leave_position_mode(self) -> None:
+        """No torque packet may follow until one attempt left without an error: zeros would mean 0°."""
+        for _ in range(_REPEATS):
             if self._positioning:
                 with suppress(LinkError):
                     self.position_mode(False)
-            for _ in range(_ZEROS):
-                with suppress(LinkError, CommandRefused):
-                    self.write(self._zero)
 
     def take_alarms(self) -> tuple[Alarm, ...]:
         """Alarms since the last call."""
@@ -314,10 +302,7 @@ class BusHardware(Generic[Unit]):
     def close(self) -> None:
         """Zero torque, servo off and disconnect. Idempotent; never raises."""
         if self._open:
-            for unit in (*self._session.quiet(), *self._session.silence()):
-                with suppress(LinkError):  # each for itself: the next one may get through
-                    self._link.send(unit)
-                time.sleep(self._session.gap_s)
+            self._send_each((*self._session.quiet(), *self._session.silence()))
         self._open = self._positioning = False
         if self._guardian is not None:
             self._guardian.stop()
@@ -330,6 +315,12 @@ class BusHardware(Generic[Unit]):
     def _send_spaced(self, units: Sequence[Unit]) -> None:
         for unit in units:
             self._link.send(unit)
+            time.sleep(self._session.gap_s)
+
+    def _send_each(self, units: Sequence[Unit]) -> None:
+        for unit in units:
+            with suppress(LinkError):  # each for itself: the next one may get through
+                self._link.send(unit)
             time.sleep(self._session.gap_s)
 
     def _restart(self) -> None:

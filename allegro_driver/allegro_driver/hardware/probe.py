@@ -10,7 +10,7 @@ from typing import Any
 from allegro_description.errors import LinkTimeout, ProtocolError
 from allegro_description.state import Array
 
-from allegro_driver.hardware.bus import ask
+from allegro_driver.hardware.request import ask
 from allegro_driver.link.base import Link
 from allegro_driver.loop import LoopReport, LoopStatistics
 from allegro_driver.protocol.session import HandInfo, Sample, SerialNumber, Session
