@@ -23,11 +23,14 @@ CODECS = PluginTable('codec', {
 
 
 def make_hardware(model: HandModel, config: DriverConfig) -> Hardware:
-    """Build the hardware that ``config`` asks for; nothing is opened yet.
+    """Build the hardware that ``config`` asks for, seen through its calibration; nothing is opened yet.
 
     Raises:
         UnknownPlugin: no such hardware, link or codec.
         ConfigError: an address or another setting that is not allowed, or a link that this hand does not have.
     """
+    from allegro_driver.calibration import calibration_folder
+    from allegro_driver.hardware.calibrated import CalibratedHardware
+
     hardware: Hardware = HARDWARE.load(config.hardware).from_config(model, config)
-    return hardware
+    return CalibratedHardware(hardware, model, calibration_folder(config.calibration_dir))
