@@ -13,7 +13,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE ROS_DOMAIN_ID ROS_LOCALHOST_ONLY RMW_IMP
 export ALLEGRO_REQUIRE_GRAPH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint test test-jazzy colcon tables clean
+.PHONY: help setup demo environments lint test test-jazzy colcon tables clean $(VENV)/test $(VENV)-jazzy/test
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1  /p' $(MAKEFILE_LIST) | expand -t 20
@@ -24,18 +24,24 @@ setup:  ## the environment of `make demo` in .venv, nothing started
 demo: setup  ## a minute of grasping on an emulated hand, measured; options: make demo ARGS="--duration 30 --seed 7"
 	@$(VENV)/bin/allegro-demo $(ARGS)
 
-lint:  ## ruff and mypy
+environments:
+	@SIDE_BY_SIDE=1 $(MAKE) --no-print-directory -j2 $(VENV)/test $(VENV)-jazzy/test
+
+$(VENV)/test:
 	$(INSTALL) $(VENV) ros-kilted.txt runtime.txt test.txt
+
+$(VENV)-jazzy/test:
+	$(INSTALL) $(VENV)-jazzy ros-jazzy.txt runtime.txt test.txt
+
+lint: $(VENV)/test  ## ruff and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy $(addprefix -p ,$(SUITE))
 
-test: lint  ## lint, all tests on ROS 2 Kilted, then the graph tests on Jazzy
-	$(VENV)/bin/python -m pytest -q $(ARGS)
-	@$(MAKE) --no-print-directory test-jazzy
+test: environments lint  ## lint, all tests on ROS 2 Kilted, the graph tests on Jazzy too
+	@.environment/test.sh $(VENV) $(VENV)-jazzy $(ARGS)
 
-test-jazzy:  ## only the graph tests on Jazzy
-	$(INSTALL) $(VENV)-jazzy ros-jazzy.txt runtime.txt test.txt
-	$(VENV)-jazzy/bin/python -m pytest -q -m graph $(ARGS)
+test-jazzy: $(VENV)-jazzy/test  ## only the graph tests on Jazzy
+	$(VENV)-jazzy/bin/python -m pytest -q -m graph -o cache_dir=.pytest_cache/jazzy $(ARGS)
 
 colcon:  ## build and test the six packages as a ROS workspace does
 	$(INSTALL) $(VENV)-colcon ros-kilted.txt runtime.txt test.txt colcon.txt --no-packages

@@ -52,7 +52,8 @@ def run(title: str, command: Sequence[str], log: Path) -> None:
     Raises:
         Failed: it returned an error; the message holds the end of its output.
     """
-    start, live = time.monotonic(), sys.stdout.isatty()
+    # Two environments that are set up side by side cannot share one line of a terminal.
+    start, live = time.monotonic(), sys.stdout.isatty() and not os.environ.get('SIDE_BY_SIDE')
     environment = {k: v for k, v in os.environ.items() if k not in {'PYTHONPATH', 'PIP_TARGET', 'PIP_USER'}}
     # The ROS wheels make every Python of the environment start itself again unless this is set.
     environment['_ROS_WHEELS_BOOTSTRAP_COMPLETE'] = '1'
@@ -129,7 +130,12 @@ def install(venv: Path, requirements: Sequence[str], *, editable: bool) -> None:
     if 'packages' in todo:
         step += 1
         arguments = [word for package in PACKAGES for word in ('-e', str(ROOT / package))]
-        run(f'[{step}/{steps}] {venv.name}: the six packages', [python, *PIP, *EDITABLE, *arguments], log)
+        sources = os.open(HERE, os.O_RDONLY)  # metadata is written beside the sources: one at a time
+        fcntl.flock(sources, fcntl.LOCK_EX)
+        try:
+            run(f'[{step}/{steps}] {venv.name}: the six packages', [python, *PIP, *EDITABLE, *arguments], log)
+        finally:
+            os.close(sources)
     stamp.write_text(json.dumps({**have, **marks}, indent=1) + '\n')
     unfinished.unlink()
 
@@ -142,7 +148,9 @@ def main() -> int:
     parser.add_argument('--no-packages', action='store_true', help="leave out the suite's own packages")
     options = parser.parse_args()
     venv = options.venv.resolve()
-    lock = os.open(HERE, os.O_RDONLY)
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    # One lock for each environment: two different ones may be set up at the same time.
+    lock = os.open(venv.parent / f'{venv.name}.lock', os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
