@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,8 @@ class HandModel:
     """Everything the suite knows about one hand. Build it with :func:`load_hand`.
 
     ``serial_kind`` is the type letter its serial number must carry (V5 family), '' where that says nothing;
-    ``protocol`` has one entry per kind of link: codec, ports, period.
+    ``protocol`` has one entry per kind of link: codec, ports, period. ``touch`` holds thresholds of its cells (Pa);
+    ``confirm`` what an operator must have checked before torque: name -> sentence.
     """
 
     name: str
@@ -161,6 +162,8 @@ class HandModel:
     serial_kind: str
     unverified: Mapping[str, str]
     sha256: str
+    touch: Mapping[str, float] = field(default_factory=dict)
+    confirm: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def joint_names(self) -> tuple[str, ...]:
@@ -329,6 +332,7 @@ def _build(doc: Mapping[str, Any], sha256: str) -> HandModel:
         orders=orders, poses={k: frozen(v) for k, v in doc['poses'].items()},
         protocol=doc['protocol'], serial_kind=str(doc.get('serial_kind', '')),
         unverified=doc.get('unverified', {}), sha256=sha256,
+        touch={k: float(v) for k, v in doc.get('touch', {}).items()}, confirm=doc.get('confirm', {}),
     )
     _check(model)
     return model
