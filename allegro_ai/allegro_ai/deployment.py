@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -86,7 +87,10 @@ def check_driver(bundle: Bundle, mode: str, values: Mapping[str, Any]) -> None:
 
 
 def _is_local(address: str) -> bool:
-    host = address.partition(':')[0]
+    """Loopback, a CAN bus inside a process, or a pseudo-terminal: places where no real hand can be."""
+    host, _, rest = address.partition(':')
+    if host in ('virtual', 'slcan'):
+        return host == 'virtual' or os.path.realpath(rest.partition('#')[0]).startswith('/dev/pts/')
     try:
         return host == 'localhost' or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -13,6 +13,7 @@ class ProfilerConfig:
 
     model: str = parameter('v5_sense', 'hand model')
     side: str = parameter('right', 'which hand', choices=('right', 'left'))
+    prefix: str = parameter('', 'put before every joint and frame name in messages: two hands, one tree of frames')
     output_dir: str = parameter('runs/profile', 'folder for result.json, ticks.npz, series.npz and report.html')
     deadline_ms: float = parameter(
         0.0, 'a tick that finishes later than this after its release is missed; 0: one control period',
@@ -35,6 +36,7 @@ class RunnerConfig:
 
     model: str = parameter('v5_sense', 'hand model')
     side: str = parameter('right', 'which hand', choices=('right', 'left'))
+    prefix: str = parameter('', 'put before every joint and frame name in messages: two hands, one tree of frames')
     episodes: int = parameter(0, 'how many episodes to run; 0: as many as fit into duration_s', low=0, high=100000)
     duration_s: float = parameter(
         60.0, 'begin no further episode that would not end within this time; used where episodes is 0', unit='s',
@@ -62,6 +64,7 @@ class RecorderConfig:
 
     model: str = parameter('v5_sense', 'hand model')
     side: str = parameter('right', 'which hand', choices=('right', 'left'))
+    prefix: str = parameter('', 'put before every joint and frame name in messages: two hands, one tree of frames')
     output_dir: str = parameter(
         'runs/recording', 'the bag is written to the folder bag in here, or to bag_2, bag_3 … where that exists')
     topics: tuple[str, ...] = parameter(

@@ -1,7 +1,8 @@
 """What can be asked of a launch, declared once: launch arguments, the runner's options and their documentation.
 
 ``hand.launch.py`` takes :class:`HandArgs`, ``grasp.launch.py`` :class:`GraspArgs`, ``profile.launch.py`` and the
-runner ``allegro-demo`` :class:`ProfileArgs`; each has all the arguments of the one before.
+runner ``allegro-demo`` :class:`ProfileArgs`; each has all the arguments of the one before. ``dual_hand.launch.py``
+takes :class:`DualArgs`.
 """
 
 from __future__ import annotations
@@ -23,18 +24,21 @@ class HandArgs:
 
     model: str = parameter('v5_sense', 'hand description')
     side: str = parameter('right', 'which hand', choices=('right', 'left'))
-    transport: str = parameter('udp', 'how the hand is connected', choices=('udp',))
+    transport: str = parameter(
+        'auto', "how the hand is connected; auto: the first link of its description", choices=('auto', 'udp', 'can'))
     address: str = parameter(
-        '', 'where the hand is, IP[:PORT[:LOCAL_PORT]]; empty: its factory address, or the emulated hand')
+        '', 'where the hand is, IP[:PORT[:LOCAL_PORT]] or INTERFACE:CHANNEL[#DEVICE]; empty: its factory address or '
+        'first CAN interface, or the emulated hand')
     emulate: bool = parameter(False, 'start an emulated hand that answers on the wire, and drive that one')
-    wire_port: int = parameter(17000, 'UDP port of the emulated hand', low=1024, high=65535)
+    wire_port: int = parameter(17000, 'UDP port of an emulated UDP hand', low=1024, high=65535)
     control_port: int = parameter(17001, 'UDP port of its control interface', low=1024, high=65535)
-    local_port: int = parameter(18000, 'UDP port of the driver towards the emulated hand', low=1024, high=65535)
+    local_port: int = parameter(18000, 'UDP port of the driver towards an emulated UDP hand', low=1024, high=65535)
     enable: bool = parameter(
         False, 'switch torque on as soon as the driver is active, as it always is with an emulated hand; else the '
         'service hand_driver/enable does')
     namespace: str = parameter('', 'ROS namespace of all nodes, one per hand')
-    prefix: str = parameter('', 'prefix of joint and link names in the robot description, for two hands in one tree')
+    prefix: str = parameter(
+        '', 'put before every joint, link and frame name, in messages and robot description: two hands, one tree')
     params_file: str = parameter('', 'YAML file of node parameters; config/parameters.yaml lists them all')
     viewer: bool = parameter(False, 'show the live hand in a browser')
     viewer_port: int = parameter(8080, 'TCP port of the browser view on 127.0.0.1', low=1024, high=65535)
@@ -71,7 +75,37 @@ class ProfileArgs(GraspArgs):
     record: bool = parameter(True, 'record every topic into a bag')
 
 
-Args = TypeVar('Args', bound=HandArgs)
+@dataclass(frozen=True, slots=True)
+class DualArgs:
+    """Arguments of two hands, each in a namespace of its own, in one tree of frames."""
+
+    right_model: str = parameter('v5_sense', 'description of the first hand')
+    right_side: str = parameter('right', 'side of the first hand', choices=('right', 'left'))
+    right_transport: str = parameter('auto', 'link of the first hand', choices=('auto', 'udp', 'can'))
+    right_address: str = parameter('', 'where the first hand is; see hand.launch.py')
+    right_mount: str = parameter(
+        '0 -0.15 0 0 0 0', 'pose of its palm in the frame world: x y z roll pitch yaw, m and rad')
+    left_model: str = parameter('v5_sense', 'description of the second hand')
+    left_side: str = parameter('left', 'side of the second hand', choices=('right', 'left'))
+    left_transport: str = parameter('auto', 'link of the second hand', choices=('auto', 'udp', 'can'))
+    left_address: str = parameter('', 'where the second hand is; see hand.launch.py')
+    left_mount: str = parameter('0 0.15 0 0 0 0', 'pose of its palm in the frame world')
+    right_namespace: str = parameter('right', 'namespace of the first hand; with an underscore the prefix of its names')
+    left_namespace: str = parameter('left', 'namespace of the second hand; with an underscore the prefix of its names')
+    emulate: bool = parameter(False, 'start two emulated hands, and drive those')
+    wire_port: int = parameter(17000, 'first of the six ports of emulated hands', low=1024, high=65500)
+    enable: bool = parameter(False, 'switch torque on as soon as the drivers are active')
+    params_file: str = parameter('', 'YAML file of node parameters, for both hands or by namespace')
+    viewer: bool = parameter(False, 'show each hand in a browser, on two ports')
+    viewer_port: int = parameter(8080, 'first of the two TCP ports of the browser views', low=1024, high=65500)
+    rviz: bool = parameter(False, 'start a robot_state_publisher for each hand, and RViz')
+    use_sim_time: bool = parameter(False, 'nodes take their time from /clock')
+    autostart: bool = parameter(True, 'nodes configure and activate themselves')
+    retry: bool = parameter(True, 'a node that cannot start tries again; if false, it ends with the reason')
+    log_level: str = parameter('info', 'least severe log message shown', choices=('debug', 'info', 'warn', 'error'))
+
+
+Args = TypeVar('Args', HandArgs, GraspArgs, ProfileArgs, DualArgs)
 
 
 def launch_default(declared: Parameter) -> str:

@@ -7,7 +7,9 @@ starts anything or imports ROS.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 from allegro_description.config import Value
 from allegro_description.errors import ConfigError
 from allegro_description.model import load_hand
+from allegro_description.prefix import prefixed
 from allegro_description.share import share_dir
 
 from allegro_bringup.arguments import GraspArgs, HandArgs, ProfileArgs
@@ -83,22 +86,26 @@ Spec = ProcessSpec | NodeSpec
 
 
 def hand_graph(args: HandArgs) -> tuple[Spec, ...]:
-    """Driver and tactile publisher; the emulated hand before them, viewers after them, as asked for.
+    """Driver and, where the hand feels, tactile publisher; the emulated hand before them, viewers after them.
 
     Raises:
         UnknownName: no such hand.
         ConfigError: arguments that exclude each other, or a parameter file that does not exist.
     """
-    load_hand(args.model, args.side)
-    driver = {
-        **_managed(args), 'link': args.transport, 'address': hand_address(args),
+    model = load_hand(args.model, args.side)
+    driver: dict[str, Value] = {
+        **_managed(args), 'link': link_of(args), 'address': hand_address(args),
         'enable_on_activate': args.enable or args.emulate,
     }
+    if args.emulate:
+        # What an operator has to look at on a real hand is so by construction on an emulated one.
+        driver['confirmed'] = ','.join(model.confirm)
     specs: list[Spec] = [emulator(args)] if args.emulate else []
     specs.append(NodeSpec(
         'allegro_driver', 'hand_driver', parameters=driver, in_loop=True, commands_hand=True, **_shared(args)))
-    specs.append(NodeSpec(
-        'allegro_driver', 'tactile_publisher', parameters=_managed(args), in_loop=True, **_shared(args)))
+    if model.taxels:
+        specs.append(NodeSpec(
+            'allegro_driver', 'tactile_publisher', parameters=_managed(args), in_loop=True, **_shared(args)))
     if args.viewer:
         viewer = {**_hand(args), 'port': args.viewer_port}
         specs.append(
@@ -141,13 +148,35 @@ def profile_graph(args: ProfileArgs) -> tuple[Spec, ...]:
     return tuple(specs)
 
 
+def link_of(args: HandArgs) -> str:
+    """Which link of the hand is used.
+
+    Raises:
+        UnknownName: no such hand.
+        ConfigError: this hand has no such link.
+    """
+    model = load_hand(args.model, args.side)
+    link = next(iter(model.protocol)) if args.transport == 'auto' else args.transport
+    if link not in model.protocol:
+        raise ConfigError(f'transport is {link!r}, but {model.name} has only: {", ".join(model.protocol)}')
+    return link
+
+
 def emulator(args: HandArgs) -> ProcessSpec:
-    """Return the emulated hand on this machine."""
-    ports = ('--port', str(args.wire_port), '--control-port', str(args.control_port))
+    """Return the emulated hand on this machine: a UDP port, or a pseudo-terminal that is a serial CAN adapter."""
+    if link_of(args) == 'udp':
+        wire: tuple[str, ...] = ('--wire', 'udp', '--host', LOOPBACK, '--port', str(args.wire_port))
+    else:
+        wire = ('--wire', 'slcan', '--pty-link', str(terminal(args)))
     return ProcessSpec(
         'allegro_driver', 'hand_emulator', 'hand_emulator',
-        ('--model', args.model, '--side', args.side, '--host', LOOPBACK, *ports),
+        ('--model', args.model, '--side', args.side, *wire, '--control-port', str(args.control_port)),
     )
+
+
+def terminal(args: HandArgs) -> Path:
+    """Where an emulated CAN hand is plugged in: a name of its own for each control port of each user."""
+    return Path(tempfile.gettempdir()) / f'allegro-can-{os.getuid()}-{args.control_port}'
 
 
 def hand_address(args: HandArgs) -> str:
@@ -163,7 +192,11 @@ def hand_address(args: HandArgs) -> str:
             f'address is {args.address!r} but emulate is true: set emulate to false for a real hand at that address, '
             'or leave the address empty for an emulated one'
         )
-    return f'{LOOPBACK}:{args.wire_port}:{args.local_port}'
+    if link_of(args) == 'udp':
+        return f'{LOOPBACK}:{args.wire_port}:{args.local_port}'
+    default = str(load_hand(args.model, args.side).protocol['can']['default_address'])
+    _, mark, device = default.partition('#')
+    return f'slcan:{terminal(args)}{mark}{device}'
 
 
 def policy_mode(args: GraspArgs) -> str:
@@ -182,7 +215,7 @@ def policy_mode(args: GraspArgs) -> str:
 
 
 def _hand(args: HandArgs) -> dict[str, Value]:
-    return {'model': args.model, 'side': args.side, 'use_sim_time': args.use_sim_time}
+    return {'model': args.model, 'side': args.side, 'prefix': args.prefix, 'use_sim_time': args.use_sim_time}
 
 
 def _managed(args: HandArgs) -> dict[str, Value]:
@@ -205,15 +238,24 @@ def _params_files(args: HandArgs) -> tuple[str, ...]:
     return (str(path.resolve()),)
 
 
-def _rviz(args: HandArgs) -> tuple[NodeSpec, NodeSpec]:
+def state_publisher(args: HandArgs, root: str = '', pose: Sequence[float] = ()) -> NodeSpec:
+    """Return robot_state_publisher with this hand's description; with ``root``, mounted there (see ``mounted``)."""
+    from allegro_description.mounting import mounted
     from allegro_description.urdf import build_urdf
 
     urdf = build_urdf(load_hand(args.model, args.side), args.prefix)
-    time: dict[str, Value] = {'use_sim_time': args.use_sim_time}
+    if root:
+        urdf = mounted(urdf, root, pose)
+    return NodeSpec(
+        'robot_state_publisher', 'robot_state_publisher', required=False,
+        parameters={'robot_description': urdf, 'use_sim_time': args.use_sim_time}, **_shared(args))
+
+
+def _rviz(args: HandArgs) -> tuple[NodeSpec, NodeSpec]:
     config = share_dir('allegro_bringup') / 'rviz' / 'hand.rviz'
-    shared = {**_shared(args), 'required': False}
+    palm = prefixed(load_hand(args.model, args.side), args.prefix).palm
     return (
-        NodeSpec('robot_state_publisher', 'robot_state_publisher',
-                 parameters={'robot_description': urdf, **time}, **shared),
-        NodeSpec('rviz2', 'rviz2', parameters=time, arguments=('-d', str(config)), **shared),
+        state_publisher(args),
+        NodeSpec('rviz2', 'rviz2', parameters={'use_sim_time': args.use_sim_time}, required=False,
+                 arguments=('-d', str(config), '-f', palm), **_shared(args)),
     )

@@ -4,11 +4,13 @@ import argparse
 import re
 import runpy
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
 from allegro_bringup import processes
 from allegro_bringup.arguments import (
+    DualArgs,
     GraspArgs,
     HandArgs,
     ProfileArgs,
@@ -18,13 +20,15 @@ from allegro_bringup.arguments import (
     launch_choices,
     launch_default,
 )
+from allegro_bringup.dual import dual_graph, mount
 from allegro_bringup.graph import NodeSpec, ProcessSpec, grasp_graph, hand_graph, profile_graph
 from allegro_bringup.runner import parse
 from allegro_description.config import parameters
 from allegro_description.errors import ConfigError, UnknownName
 from allegro_description.share import share_dir
 
-LAUNCHES = {'hand': (HandArgs, hand_graph), 'grasp': (GraspArgs, grasp_graph), 'profile': (ProfileArgs, profile_graph)}
+ONE_HAND = {'hand': (HandArgs, hand_graph), 'grasp': (GraspArgs, grasp_graph), 'profile': (ProfileArgs, profile_graph)}
+LAUNCHES = {**ONE_HAND, 'dual_hand': (DualArgs, dual_graph)}
 
 
 def names(specs):
@@ -79,8 +83,68 @@ def test_rviz_gets_the_description_with_its_prefix():
     assert '"left_palm_link"' in publisher.parameters['robot_description']
 
 
+def test_a_can_hand_is_emulated_on_a_terminal_and_found_there():
+    specs = {spec.name: spec for spec in hand_graph(HandArgs(model='v4', emulate=True, control_port=2003))}
+    arguments = specs['hand_emulator'].arguments
+    path = arguments[arguments.index('--pty-link') + 1]
+    assert specs['hand_driver'].parameters['link'] == 'can'
+    assert specs['hand_driver'].parameters['address'] == f'slcan:{path}'
+    assert 'tactile_publisher' not in specs  # a V4 feels nothing
+    plexus = hand_graph(HandArgs(model='plexus', emulate=True))[1]
+    assert plexus.parameters['address'].endswith('#1')
+
+
+def test_a_hand_with_two_links_takes_the_one_that_is_asked_for():
+    links = [hand_graph(HandArgs(transport=t))[0].parameters['link'] for t in ('auto', 'udp', 'can')]
+    assert links == ['udp', 'udp', 'can']
+    with pytest.raises(ConfigError, match='only: can'):
+        hand_graph(HandArgs(model='v4', transport='udp'))
+
+
+def test_what_an_operator_must_confirm_is_confirmed_for_emulated_hands_only():
+    left = {'model': 'v5_sense', 'side': 'left'}
+    assert 'confirmed' not in hand_graph(HandArgs(**left))[0].parameters
+    assert hand_graph(HandArgs(**left, emulate=True))[1].parameters['confirmed'] == 'thumb_sign'
+
+
+def test_two_hands_share_nothing_but_the_world():
+    specs = dual_graph(DualArgs(left_model='v4', emulate=True, viewer=True, rviz=True))
+    by_hand = [[s for s in specs if isinstance(s, NodeSpec) and s.namespace == n] for n in ('right', 'left')]
+    assert [names(s)[0] for s in by_hand] == ['hand_driver', 'hand_driver']
+    ports = [w for s in specs if isinstance(s, ProcessSpec) for w in s.arguments if w.isdecimal()]
+    ports += [str(s.parameters['port']) for s in specs if s.name == 'hand_viewer']
+    assert len(set(ports)) == len(ports) == 5
+    texts = [s.parameters['robot_description'] for s in specs if s.name == 'robot_state_publisher']
+    trees = [ElementTree.fromstring(text) for text in texts]
+    links = [{e.get('name') for e in tree.findall('link')} for tree in trees]
+    assert links[0] & links[1] == {'world'}
+    for tree, own in zip(trees, links, strict=True):
+        children = [e.get('link') for e in tree.findall('joint/child')]
+        assert len(set(children)) == len(children) == len(own) - 1
+        assert 'world' not in children
+    for spec in specs:
+        if spec.name == 'hand_driver':
+            assert spec.parameters['prefix'] == spec.namespace + '_'
+
+
+@pytest.mark.parametrize(('change', 'part'), [
+    ({'left_namespace': 'right'}, 'namespace'), ({'left_side': 'right'}, 'left_address'),
+    ({'rviz': True, 'left_address': 'x', 'left_mount': '0 0 1'}, 'mount'),
+])
+def test_two_hands_that_collide_are_refused(change, part):
+    with pytest.raises(ConfigError, match=part):
+        dual_graph(DualArgs(**change))
+
+
+def test_a_mount_is_six_numbers():
+    assert mount('1, 2, 3, 0 0 -1.5') == (1, 2, 3, 0, 0, -1.5)
+    for text in ('', '1 2 3', '1 2 3 4 5 nan', 'a b c d e f'):
+        with pytest.raises(ConfigError, match='six numbers'):
+            mount(text)
+
+
 def test_each_launch_file_has_all_arguments_of_the_one_before():
-    hand, grasp, profile = ({p.name for p in parameters(c)} for c, _ in LAUNCHES.values())
+    hand, grasp, profile = ({p.name for p in parameters(c)} for c, _ in ONE_HAND.values())
     assert hand < grasp < profile
     wanted = {'model', 'side', 'transport', 'namespace', 'prefix', 'params_file', 'rviz', 'use_sim_time', 'autostart',
               'log_level'}
@@ -88,7 +152,7 @@ def test_each_launch_file_has_all_arguments_of_the_one_before():
     assert {'policy', 'backend', 'device'} <= grasp
 
 
-@pytest.mark.parametrize('args_class', [HandArgs, GraspArgs, ProfileArgs])
+@pytest.mark.parametrize('args_class', [HandArgs, GraspArgs, ProfileArgs, DualArgs])
 def test_texts_give_back_the_defaults_and_every_argument_is_described(args_class):
     texts = {p.name: launch_default(p) for p in parameters(args_class)}
     assert from_texts(args_class, texts) == args_class()
@@ -160,7 +224,7 @@ def test_launch_files_declare_and_start_the_same(launch_file, tmp_path):
             assert isinstance(action, Node)
             assert (action.node_package, action.node_executable) == (spec.package, spec.executable)
             action._perform_substitutions(context)
-            assert action.expanded_node_namespace == '/right'
+            assert action.expanded_node_namespace == f'/{spec.namespace}'
             files = [Path(file) for file, is_file in action._Node__expanded_parameter_arguments if is_file]
             (values,) = yaml.safe_load(files[-1].read_text()).values()
             assert values['ros__parameters'] == dict(spec.parameters)

@@ -15,6 +15,7 @@ from typing import Any
 
 from allegro_description.errors import BundleError, CommandRefused
 from allegro_description.model import load_hand
+from allegro_description.prefix import prefixed
 from allegro_description.ros.node import ERROR, OK, WARN, Diagnosis, ManagedNode, run
 from std_srvs.srv import Trigger
 
@@ -64,9 +65,10 @@ class GraspPolicy(ManagedNode):
         self._warmup_p99_ms = warm_up(bundle, policy, config.warmup)
         self._loop = GraspLoop(bundle, policy, self._now, mode=config.mode)
         self._loop.builder.set_grip(config.grip)
-        self._outputs.describe(bundle)
+        named = prefixed(model, config.prefix)
+        self._outputs.describe(bundle, named)
         shadow = config.mode == 'shadow'
-        self._inputs = Inputs(self, model, shadow=shadow, refused=lambda why: self._request('hold', why))
+        self._inputs = Inputs(self, named, shadow=shadow, refused=lambda why: self._request('hold', why))
         if config.driver and not shadow:
             self._check = DriverCheck(self, config.driver, bundle, config.mode)
         golden = 'golden vectors agree' if policy.backend.faithful else 'does not compute the policy'

@@ -6,6 +6,7 @@ from array import array
 from typing import Any
 
 import numpy as np
+from allegro_description.model import HandModel
 from allegro_description.ros.convert import command_message, to_stamp
 from allegro_description.ros.interfaces import INFERENCE, INFERENCE_RELEASE, JOINT_COMMANDS, POLICY_STATE
 from allegro_description.state import JointCommand
@@ -26,17 +27,22 @@ class Outputs:
             for t in (JOINT_COMMANDS, INFERENCE, INFERENCE_RELEASE, POLICY_STATE))
         self._names: list[str] = []
 
-    def describe(self, bundle: Bundle) -> None:
-        """Prepare the names of ``~/policy_state``: each input element, then ``action/<joint>``, ``target/<joint>``."""
+    def describe(self, bundle: Bundle, named: HandModel) -> None:
+        """Prepare the names of ``~/policy_state``: each input element, then ``action/<joint>``, ``target/<joint>``.
+
+        Args:
+            bundle: the policy; its input names stay those of the bundle.
+            named: the hand with the names that messages carry.
+        """
         joints = bundle.model.joint_names
-        self._bundle = bundle
+        self._bundle, self._named = bundle, named
         self._names = [*element_names(bundle.model, bundle.inputs), *(f'action/{n}' for n in joints),
                        *(f'target/{n}' for n in joints)]
 
     def command(self, tick: Tick) -> None:
         """Publish the target, stamped with the joint state that caused it."""
         command = JointCommand(tick.stamp_ns, position=tick.target)
-        self._commands.publish(command_message(self._bundle.model, command))
+        self._commands.publish(command_message(self._named, command))
 
     def report(self, tick: Tick, target: Any, *, backend: str, index: int, scheduled_ns: int) -> None:
         """Publish one inference: its start and end, its scheduled release, and what went in and came out.
@@ -60,7 +66,7 @@ class Outputs:
         values = np.concatenate([*seen, tick.action, target]).astype(np.float64)
         state = JointState(name=self._names, position=array('d', values.tobytes()))
         state.header.stamp = to_stamp(tick.stamp_ns)
-        state.header.frame_id = self._bundle.model.palm
+        state.header.frame_id = self._named.palm
         self._state.publish(state)
 
 

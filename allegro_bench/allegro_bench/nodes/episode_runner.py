@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from allegro_description.errors import AllegroError, ConfigError, LinkTimeout
 from allegro_description.model import load_hand
+from allegro_description.prefix import prefixed
 from allegro_description.ros.convert import by_name, to_ns
 from allegro_description.ros.interfaces import EPISODE, JOINT_STATES
 from allegro_description.ros.node import PlainNode, run
@@ -36,7 +37,7 @@ class EpisodeRunner(PlainNode):
     def __init__(self) -> None:
         super().__init__('episode_runner', RunnerConfig)
         config = self.config
-        model = load_hand(config.model, config.side)
+        model = prefixed(load_hand(config.model, config.side), config.prefix)
         self._model, self._start_pose = model, model.pose(config.start_pose)
         self.rows: list[dict[str, Any]] = []
         self._events: list[dict[str, Any]] = []

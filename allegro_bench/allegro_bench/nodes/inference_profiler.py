@@ -9,6 +9,7 @@ from typing import Any
 import rclpy
 from allegro_description.errors import AllegroError
 from allegro_description.model import load_hand
+from allegro_description.prefix import prefixed
 from allegro_description.ros.convert import by_name, diagnostic_array, points_from_message, to_ns
 from allegro_description.ros.interfaces import (
     DIAGNOSTICS,
@@ -41,6 +42,7 @@ class InferenceProfiler(PlainNode):
     def __init__(self) -> None:
         super().__init__('inference_profiler', ProfilerConfig)
         self._model = load_hand(self.config.model, self.config.side)
+        self._named = prefixed(self._model, self.config.prefix)
         self.hardware_id = self._model.name
         self._meter = open_meter(self.config.meter)
         self._card = environment.describe(rclpy.get_rmw_implementation_identifier())
@@ -95,7 +97,7 @@ class InferenceProfiler(PlainNode):
         if not len(message.effort):
             return
         try:
-            effort = by_name(self._model, message.name, message.effort, 'joint_states effort')
+            effort = by_name(self._named, message.name, message.effort, 'joint_states effort')
         except AllegroError as error:
             self.get_logger().warning(str(error), throttle_duration_sec=10.0)
             return

@@ -12,6 +12,7 @@ from typing import Any
 
 from allegro_description.errors import AllegroError, CommandRefused, LinkError
 from allegro_description.model import load_hand
+from allegro_description.prefix import prefixed
 from allegro_description.ros.interfaces import EPISODE, GRAVITY, OBJECT
 from allegro_description.ros.node import Diagnosis, PlainNode, run
 from rclpy.parameter import Parameter
@@ -37,7 +38,7 @@ class EpisodeControl(PlainNode):
             AllegroError: a parameter is not allowed, or there is no such hand.
         """
         super().__init__('episode_control', EpisodeControlConfig, **kwargs)
-        hand = load_hand(self.config.model, self.config.side)
+        hand = prefixed(load_hand(self.config.model, self.config.side), self.config.prefix)
         self._frame, self.hardware_id = hand.palm, f'simulated {hand.name}'
         self._client = EmulatorClient(self.config.host, self.config.control_port, _TIMEOUT_S)
         self._away = ''

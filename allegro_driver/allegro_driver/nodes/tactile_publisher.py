@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from allegro_description.errors import AllegroError, CommandRefused
 from allegro_description.model import HandModel, load_hand
+from allegro_description.prefix import prefixed
 from allegro_description.ros.convert import by_name, points_message, tactile_from_raw, to_ns, to_stamp
 from allegro_description.ros.interfaces import JOINT_STATES, TACTILE_POINTS, TACTILE_RAW, Topic, wrench_topic
 from allegro_description.ros.node import Diagnosis, ManagedNode, run
@@ -46,7 +47,7 @@ class TactilePublisher(ManagedNode):
 
     def configure_hand(self) -> None:
         """Read the description, create the topics."""
-        self._model: HandModel = load_hand(self.config.model, self.config.side)
+        self._model: HandModel = prefixed(load_hand(self.config.model, self.config.side), self.config.prefix)
         TactilePipeline(self._model, self.config)  # refuses hands without cells and thresholds in the wrong order
         self._geometry = TouchGeometry(self._model)
         self.hardware_id = self._model.name
