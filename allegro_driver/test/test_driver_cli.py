@@ -26,7 +26,7 @@ def test_help_teaches_every_command(capsys):
         main(['--help'])
     assert done.value.code == 0
     text = capsys.readouterr().out
-    for word in ('list', 'probe', 'pose', 'monitor', 'emulate', 'examples', 'exit code 2'):
+    for word in ('list', 'probe', 'pose', 'monitor', 'play', 'emulate', 'examples', 'exit code 2'):
         assert word in text
 
 
@@ -77,7 +77,7 @@ def test_pose_needs_consent(wire, capsys, monkeypatch):
     (['pose', 'hoem', '127.0.0.1', '--yes'], "'home'"),
     (['pose', 'home', '127.0.0.1', '--yes', '--speed', '99'], '99'),
     (['probe', '--model', 'v9'], 'v5_sense_right'),
-    (['probe', '--link', 'can'], 'udp'),
+    (['probe', '--link', 'telepathy'], 'udp'),
     (['monitor', '127.0.0.1:1:0', '--timeout', '0.05'], 'check power'),
     (['emulate', '--fault', 'nonsense'], 'nonsense'),
 ])

@@ -74,6 +74,11 @@ class CalibratedHardware:
         """Whether the hand has a position loop of its own."""
         return self.inner.onboard_position
 
+    @property
+    def settle_s(self) -> float:
+        """How long that loop needs before the first target, s."""
+        return self.inner.settle_s
+
     def open(self) -> Identity:
         """Open the hand and find its calibration; :attr:`model` has its limits from then on.
 
@@ -151,6 +156,10 @@ class CalibratedHardware:
             LinkError: as the hand itself.
         """
         self.inner.enable(on)
+
+    def halt(self) -> None:
+        """As the hand's."""
+        self.inner.halt()
 
     def take_alarms(self) -> tuple[Alarm, ...]:
         """Alarms since the last call."""

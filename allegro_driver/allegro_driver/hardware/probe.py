@@ -1,13 +1,17 @@
-"""Look at a hand without driving it: it is asked who it is and its samples are counted. No torque, no mode packet."""
+"""Look at a hand without driving it: it is asked who it is and its samples are counted. No torque, no mode packet.
+
+Over CAN the positions of some hands come only with the motors switched on; that is done on request alone, with zero
+torque, and undone at the end.
+"""
 
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from allegro_description.errors import LinkTimeout, ProtocolError
+from allegro_description.errors import LinkError, LinkTimeout, ProtocolError
 from allegro_description.state import Array
 
 from allegro_driver.hardware.request import ask
@@ -22,7 +26,7 @@ class ProbeResult:
 
     Attributes:
         info: versions and status, None when it did not answer.
-        serial: serial number, '' when lost, None when it did not answer.
+        serial: serial number, None when it did not answer.
         side: ``right``, ``left`` or None.
         report: rate, jitter and losses of its samples.
         position: last joint angles, rad, (n_joints,), None when there was no sample.
@@ -30,7 +34,7 @@ class ProbeResult:
     """
 
     info: HandInfo | None
-    serial: str | None
+    serial: SerialNumber | None
     side: str | None
     report: LoopReport
     position: Array | None
@@ -39,7 +43,7 @@ class ProbeResult:
 
 def probe(
     session: Session[Any], link: Link[Any], *, period_s: float, seconds: float = 1.0, tries: int = 3,
-    timeout_s: float = 1.0,
+    timeout_s: float = 1.0, servo: bool = False,
 ) -> ProbeResult:
     """Ask a hand who it is and watch its samples.
 
@@ -50,6 +54,7 @@ def probe(
         seconds: how long to watch, s.
         tries: how often a request is sent.
         timeout_s: how long a request waits for its answer, s.
+        servo: switch the motors on with zero torque while watching, and off again.
 
     Raises:
         LinkError: the link cannot be opened.
@@ -77,14 +82,29 @@ def probe(
         while link.receive(0.0) is not None:
             pass
         statistics = LoopStatistics(period_s)
-        position, number, end = None, 0, time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            data = link.receive(left)
-            message = None if data is None else decode(data)
-            if isinstance(message, Sample):
-                number += 1
-                statistics.frame(link.arrival_ns, number if message.sequence is None else message.sequence)
-                position = message.position
-    return ProbeResult(
-        info, None if serial is None else serial.text, None if serial is None else serial.side, statistics.report(),
-        position, bad)
+        position, number = None, 0
+        try:
+            if servo:
+                _send(session, link, (*session.quiet(), *session.stream()))
+            end = time.monotonic() + seconds
+            while (left := end - time.monotonic()) > 0:
+                data = link.receive(left)
+                message = None if data is None else decode(data)
+                if isinstance(message, Sample):
+                    number += 1
+                    statistics.frame(link.arrival_ns, number if message.sequence is None else message.sequence)
+                    position = message.position
+        finally:
+            if servo:
+                for unit in (*session.quiet(), *session.silence()):
+                    with suppress(LinkError):
+                        _send(session, link, (unit,))
+    side = (serial and serial.side) or (info and info.side) or None
+    return ProbeResult(info, serial, side, statistics.report(), position, bad)
+
+
+def _send(session: Session[Any], link: Link[Any], units: tuple[Any, ...]) -> None:
+    for unit in units:
+        link.send(unit)
+        time.sleep(session.gap_s)
+

@@ -1,0 +1,1 @@
+"""Commands of ``allegro-hand``: each module adds its words to the command line (``add``) and runs them (``run``)."""
