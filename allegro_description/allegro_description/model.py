@@ -7,7 +7,6 @@ kg, torques in N·m, currents in mA, pressures in Pa. The source of each number 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,126 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from allegro_description.description_file import read_document
 from allegro_description.errors import ConfigError, UnknownName
+from allegro_description.parts import UNITS, Actuation, Finger, Frame, Joint, Link, Shape, Taxel, Vector
 from allegro_description.share import share_dir
 from allegro_description.state import Array, frozen
 
-Vector = tuple[float, float, float]
-UNITS = ('mA', 'PWM')
-
-
-@dataclass(frozen=True, slots=True)
-class Joint:
-    """One actuated revolute joint; its index in :attr:`HandModel.joints` is the canonical index.
-
-    Attributes:
-        lower, upper: limits the suite enforces, rad.
-        urdf_range: range of the vendor's URDF, rad (wider or equal; used for the published test vectors).
-        kp, kd: gains of the host position controller, N·m/rad and N·m·s/rad.
-        per_nm: units of the torque field on the wire per N·m at this joint; see :class:`Actuation`.
-        clamp: bound of the torque field, same unit, symmetric.
-        gear_ratio: motor turns per joint turn.
-    """
-
-    name: str
-    finger: str
-    parent: str
-    child: str
-    xyz: Vector
-    rpy: Vector
-    axis: Vector
-    lower: float
-    upper: float
-    urdf_range: tuple[float, float]
-    kp: float
-    kd: float
-    per_nm: float
-    clamp: float
-    gear_ratio: float
-    flexion: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A fixed frame: fingertips and taxels. ``xyz`` and ``rpy`` are relative to the link ``parent``."""
-
-    name: str
-    parent: str
-    xyz: Vector
-    rpy: Vector = (0.0, 0.0, 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A primitive in its link's frame.
-
-    Attributes:
-        kind: ``box`` (size = full edges), ``cylinder``/``capsule`` (size = radius, length between cap centres,
-            along z) or ``sphere`` (size = radius).
-        size: see ``kind``, m.
-    """
-
-    kind: str
-    size: tuple[float, ...]
-    xyz: Vector = (0.0, 0.0, 0.0)
-    rpy: Vector = (0.0, 0.0, 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A rigid body: mass, centre of mass, inertia about it (ixx, iyy, izz, ixy, ixz, iyz), shapes."""
-
-    name: str
-    mass: float
-    com: Vector
-    inertia: tuple[float, float, float, float, float, float]
-    shapes: tuple[Shape, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Taxel:
-    """One pressure cell. ``frame`` names its :class:`Frame`; it faces along ``normal`` of that frame."""
-
-    name: str
-    frame: str
-    finger: str
-    tip: bool
-    normal: Vector
-
-
-@dataclass(frozen=True, slots=True)
-class Finger:
-    """A kinematic chain: joint names base to tip and the tip frame's name."""
-
-    name: str
-    joints: tuple[str, ...]
-    tip: str
-
-
-@dataclass(frozen=True, slots=True)
-class Actuation:
-    """How torque becomes a number on the wire, and numbers become angles and pressures.
-
-    Attributes:
-        unit: what the torque field counts: ``mA``, or ``PWM`` (duty cycle, V4).
-        per_nm: wire units per N·m of a joint with the ordinary gear; joints that differ carry their own.
-        clamp: bound of the torque field of an ordinary joint, wire units.
-        velocity_limit: rad/s, enforced on targets.
-        position_lsb_deg: degrees per position count.
-        tactile_lsb_pa: Pa per count of the tactile field; 0 where the hand has none.
-        tactile_saturation_pa: readings at or above it are saturated; 0 where the hand has none.
-    """
-
-    unit: str
-    per_nm: float
-    clamp: float
-    velocity_limit: float
-    position_lsb_deg: float
-    tactile_lsb_pa: float
-    tactile_saturation_pa: float
+__all__ = [
+    'Actuation', 'Finger', 'Frame', 'HandModel', 'Joint', 'Link', 'Shape', 'Taxel', 'Vector', 'available_hands',
+    'load_hand', 'read_hand',
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,17 +179,16 @@ def load_hand(model: str = 'v5_sense', side: str = 'right') -> HandModel:
 
 
 def read_hand(path: Path) -> HandModel:
-    """Read one description file.
+    """Read one description file, with the one it is based on.
 
     Raises:
         ConfigError: missing key, wrong length, lower limit above upper, frame or link that does not exist.
     """
-    raw = path.read_bytes()
     try:
-        return _build(yaml.safe_load(raw), hashlib.sha256(raw).hexdigest())
+        return _build(*read_document(path))
     except ConfigError:
         raise
-    except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f'hand description {path} is damaged: {type(error).__name__}: {error}') from error
 
 
@@ -315,9 +205,9 @@ def _build(doc: Mapping[str, Any], sha256: str) -> HandModel:
         Finger(f, tuple(j.name for j in joints if j.finger == f), doc['tips'][f]) for f in doc['finger_order']
     )
     links = tuple(
-        Link(name, float(row['mass']), _vector(row['com']), tuple(float(v) for v in row['inertia']),  # type: ignore[arg-type]
+        Link(row['name'], float(row['mass']), _vector(row['com']), tuple(float(v) for v in row['inertia']),  # type: ignore[arg-type]
              tuple(_shape(s) for s in row.get('shapes', ())))
-        for row in doc['links'] for name in row['names']
+        for row in doc['links']
     )
     frames = tuple(Frame(f['name'], f['parent'], _vector(f['xyz']), _vector(f.get('rpy', (0, 0, 0))))
                    for f in doc['frames'])
