@@ -18,6 +18,11 @@ HARDWARE = PluginTable(
 
 CODECS = PluginTable('codec', {
     'v5b2': Plugin('allegro_driver.protocol.v5b2_session:V5B2Session'),
+    'v4_can': Plugin('allegro_driver.protocol.classic_can_session:V4CanSession'),
+    'v5_can': Plugin('allegro_driver.protocol.v5_can_session:V5CanSession'),
+    'v5_3f_can': Plugin('allegro_driver.protocol.v5_can_session:V5ThreeFingerCanSession'),
+    'v5_sense_can': Plugin('allegro_driver.protocol.v5_sense_can_session:V5SenseCanSession'),
+    'plexus_can': Plugin('allegro_driver.protocol.plexus_can_session:PlexusCanSession'),
 }, group='allegro_driver.codecs')
 """The ``codec`` of a protocol in a hand description to its session class, made with ``(model, settings)``."""
 

@@ -16,7 +16,7 @@ def identify(
     """Compare what a hand said with its description.
 
     Args:
-        model: the hand that was asked for; ``protocol.identity`` of its description names the type letter.
+        model: the hand that was asked for; its ``serial_kind`` is the type letter.
         peer: its address, for messages.
         info: what it said about itself, None where it said nothing.
         serial: its serial number, None where it gave none.
@@ -24,7 +24,7 @@ def identify(
         tries: how often it was asked, for messages.
 
     Raises:
-        IdentityError: another side, type or serial number.
+        IdentityError: another side, type, generation or serial number.
     """
     text = '' if serial is None else serial.text
     told = {side for side in (serial and serial.side, info and info.side) if side}
@@ -49,7 +49,9 @@ def identify(
         raise IdentityError(
             f'the hand at {peer} (serial {text}) is of type {kind}, but {model.name} is of type {model.serial_kind}; '
             'set the parameter model to the hand that is connected')
-    if not model.serial_kind and kind == 'C' and len(model.joints) != 9:
+    if model.actuation.unit == 'PWM':
+        warnings += _generation(peer, text, kind, info)
+    elif not model.serial_kind and kind == 'C' and len(model.joints) != 9:
         warnings.append(f'serial {text} is that of a 3-finger hand, but the model is {model.name}')
     if expected_serial and text != expected_serial:
         raise IdentityError(
@@ -57,3 +59,21 @@ def identify(
             'connect that hand or change the parameter expected_serial')
     version = '' if info is None else f'hardware 0x{info.hardware:04x}, firmware 0x{info.firmware:04x}'
     return Identity(text, side, version, tuple(warnings))
+
+
+def _generation(peer: str, text: str, kind: str, info: HandInfo | None) -> list[str]:
+    """A V4 drives its motors with the duty cycle it is told, full scale 1200 counts at 12 V; older hands have 800 at 8 V.
+
+    A V5 on the same wire would take those counts for milliamps, beyond its limit.
+    """
+    if kind:
+        raise IdentityError(
+            f'the hand at {peer} (serial {text}) is a V5 hand, type {kind}: it would read PWM counts as milliamps; '
+            'set the parameter model to the hand that is connected')
+    if info is None:
+        return ['the hand did not tell its hardware version; a generation before V4 (8 V) must not be driven as a V4']
+    if info.hardware >> 8 < 4:
+        raise IdentityError(
+            f'the hand at {peer} has hardware version 0x{info.hardware:04x}: before version 4 hands run on 8 V with '
+            'another PWM scale, which this suite does not drive; connect a V4')
+    return []

@@ -201,12 +201,12 @@ class V5CanHand(V5FamilyHand):
     def __init__(self, model: HandModel, settings: Mapping[str, Any] | None = None, device: int = 0) -> None:
         """See :class:`ClassicCanHand`."""
         super().__init__(model, settings, device)
-        self._tips = wire.fingertip_taxels(model, self.thumb_slot)
+        self._tips = wire.fingertip_taxels(model, self.fingertip_order)
 
     @property
-    def thumb_slot(self) -> int:
-        """Which of the four pressure fields is the thumb's."""
-        return 3
+    def fingertip_order(self) -> tuple[str, ...]:
+        """Fingers in the order of the fields of the fingertip frames."""
+        return wire.FINGERTIP_ORDER
 
     def fingertips(self, pressure: Array, ids: str = 'new') -> tuple[CanFrame, ...]:
         """The two fingertip frames.
@@ -231,9 +231,10 @@ class V5ThreeFingerCanHand(V5CanHand):
     codec = 'v5_3f_can'
 
     @property
-    def thumb_slot(self) -> int:
+    def fingertip_order(self) -> tuple[str, ...]:
         """UNVERIFIED, so a switch."""
-        return {'third': 2, 'fourth': 3}[self.switches['thumb_tip']]
+        order: tuple[str, ...] = self.switches['fingertip_order']
+        return order
 
 
 def _config(data: bytes) -> Command:

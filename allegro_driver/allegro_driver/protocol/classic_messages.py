@@ -7,6 +7,7 @@ vendor's drivers and the V5 manual; where both are silent, the word UNVERIFIED s
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
 
 from allegro_description.errors import ConfigError, ProtocolError
@@ -47,7 +48,9 @@ FINGERTIPS = {
     'new': (Message.FINGERTIP_A, Message.FINGERTIP_B),
     'old': (Message.OLD_FINGERTIP_A, Message.OLD_FINGERTIP_B),
 }
-"""The two sets of fingertip messages; hosts accept both."""
+"""The two sets of fingertip messages."""
+FINGERTIP_ORDER = ('index', 'middle', 'ring', 'thumb')
+"""Fields of the fingertip frames of a hand with four fingers."""
 
 TWO_PRESSURES = struct.Struct('<2i')  # Pa above the atmosphere
 LEGACY_TACTILE = struct.Struct('>4H')  # big-endian, the only such frames; 0.1 kPa
@@ -63,15 +66,15 @@ _SET_BAUD = 0x8000_0000
 _CONFIG = struct.Struct('<BIB')
 
 
-def fingertip_taxels(model: HandModel, thumb_slot: int = 3) -> tuple[int | None, ...]:
-    """Which taxel each of the four pressure fields of the two fingertip frames holds; None: the field is unused.
+def fingertip_taxels(model: HandModel, order: Sequence[str]) -> tuple[int | None, ...]:
+    """Which taxel each of the four fields of the two fingertip frames holds; None: the field is unused.
 
-    With four fingers: index, middle, ring, thumb. With three, the thumb is in ``thumb_slot``, 2 or 3.
+    Args:
+        model: the hand.
+        order: fingers in the order of the fields.
     """
-    tips: list[int | None] = [int(taxel) for taxel in model.tip_taxels]
-    if len(tips) == 3 and thumb_slot == 3:
-        tips.insert(2, None)
-    return (*tips, None, None, None, None)[:4]
+    tips = {model.taxels[i].finger: int(i) for i in model.tip_taxels}
+    return (*(tips.get(finger) for finger in order), None, None, None, None)[:4]
 
 
 def require_sense(model: HandModel) -> None:
@@ -94,11 +97,6 @@ def current_places(order: str) -> tuple[int, ...]:
     """
     shift = {'vendor': 12, 'thumb_first': 4, 'index_first': 0}[order]
     return tuple((joint + shift) % 16 for joint in range(16))
-
-
-def palm_factor(scale: str) -> float:
-    """Pressure of the palm's counts, in those of the other cells; UNVERIFIED."""
-    return {'as_others': 1.0, 'tenfold': 10.0}[scale]
 
 
 def period_payload(position_ms: int, imu_ms: int, temperature_ms: int, status_ms: int | None = None) -> bytes:

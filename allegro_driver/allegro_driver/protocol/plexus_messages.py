@@ -29,8 +29,8 @@ class Message(IntEnum):
 
 
 VELOCITY_LSB_RAD_S = 0.229 * 2.0 * math.pi / 60.0
-POSITION_MODE = {'newer': 0x0A}
-"""Mode numbers of the vendor's two tables: current-based position; the older one lists no such mode."""
+POSITION_MODE = {'newer': 0x0A, 'older': 0x0B}
+"""Mode numbers in the vendor's two tables: current-based position, or plain position in the older one."""
 TORQUE_MODE = {'newer': 0x0B, 'older': 0x0C}
 CONFIG_MODE, CONFIG_DEVICE = 1, 2
 INFO = struct.Struct('<HHBBBB')  # hand version, firmware, type, hub °C, status, joint status

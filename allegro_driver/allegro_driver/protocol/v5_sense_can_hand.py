@@ -26,8 +26,8 @@ class V5SenseCanHand(V5FamilyHand):
         super().__init__(model, settings, device)
         wire.require_sense(model)
         self._currents = wire.current_places(self.switches['current_order'])
-        self._palm = wire.palm_factor(self.switches['palm_scale'])
-        self._legacy = self.switches['tactile_layout'] == 'legacy'
+        self._palm: int = self.switches['palm_scale']
+        self._legacy = self.switches['tactile_frames'] == 'legacy'
         self._readers |= {
             Message.HINF_MODE: ((8,), lambda data: HinfMode(data[0] != 0)),
             Message.GRAVITY_RPY: (

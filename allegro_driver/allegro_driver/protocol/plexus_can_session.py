@@ -1,0 +1,100 @@
+"""The host's side of the Wonik Allegro Hand Plexus on CAN: torque mode, currents and temperatures.
+
+The vendor waits 100 ms after switching the motors and changes the mode only while they are off. A session cannot wait,
+so :attr:`PlexusCanSession.gap_s` is long and :meth:`PlexusCanSession.stream` puts enough frames in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from allegro_description.model import HandModel
+
+from allegro_driver.protocol import plexus_messages as wire
+from allegro_driver.protocol.assembly import NewestReadings
+from allegro_driver.protocol.can_frames import CanFrame, wire_id
+from allegro_driver.protocol.can_session import CanSession
+from allegro_driver.protocol.plexus_messages import Message
+from allegro_driver.protocol.session import HandInfo
+
+_ON = CanFrame(wire_id(Message.SYSTEM), b'\1')
+_OFF = CanFrame(wire_id(Message.SYSTEM), b'\0')
+
+
+class PlexusCanSession(CanSession):
+    """Wonik Allegro Hand Plexus over CAN."""
+
+    codec = 'plexus_can'
+    gap_s = 0.01
+
+    torque_message = Message.SET_TORQUE
+    host_messages = frozenset({
+        Message.SYSTEM, Message.PERIOD, Message.CONFIG,
+        *(first + f for first in (Message.SET_POSE, Message.SET_TORQUE) for f in range(4)),
+    })
+
+    def __init__(self, model: HandModel, settings: Mapping[str, Any] | None = None) -> None:
+        """See :class:`~.can_session.CanSession`."""
+        super().__init__(model, settings)
+        s = self.switches
+        self._period = CanFrame(wire_id(Message.PERIOD), bytes((
+            s['period_ms'], s['velocity_period_ms'], s['period_ms'], s['imu_period_ms'],
+            s['temperature_period_ms'])))
+        self._torque_mode = CanFrame(
+            wire_id(Message.CONFIG), bytes((wire.CONFIG_MODE, wire.TORQUE_MODE[s['mode_table']], 0, 0, 0, 0)))
+        self._forms = {'both': (True, False), 'rtr': (True,), 'data': (False,)}[s['request']]
+        by_finger = [range(len(model.joints))[joints] for joints in self._joints.slices]
+        self._amperage = self._current = NewestReadings(len(model.joints), by_finger, whole=True)
+        self._expect_fingers(Message.POSE, (8,), self._position)
+        self._expect_fingers(Message.TORQUE, (8,), self._currents)
+        self._expect_fingers(Message.VELOCITY, (8,), self._ignored)
+        self._expect_fingers(Message.TEMPERATURE, (4,), self._temperatures)
+        self._expect(Message.IMU, (6,), self._ignored)
+        self._expect(Message.INFO, (8,), self._info)
+        self._expect(Message.SERIAL, (8,), self._serial)
+
+    def quiet(self) -> tuple[CanFrame, ...]:
+        """Motors off at once, in whatever mode; zero torque (in the position mode: no current allowed); off again."""
+        self._forget()
+        return (_OFF, *self._zero, _OFF, _OFF)
+
+    def hello(self) -> tuple[CanFrame, ...]:
+        """Ask for INFO."""
+        return self._request(Message.INFO)
+
+    def serial_request(self) -> tuple[CanFrame, ...]:
+        """Ask for the serial number."""
+        return self._request(Message.SERIAL)
+
+    def stream(self) -> tuple[CanFrame, ...]:
+        """Off, periods, torque mode 100 ms later, and on between zero torques."""
+        self._fingers.clear()
+        rest = (self._period, *self._zero)
+        return (_OFF, *rest, *rest, self._torque_mode, self._torque_mode, *self._zero, _ON, *self._zero)
+
+    def silence(self) -> tuple[CanFrame, ...]:
+        """Off; the vendor does no more, and whether a period of 0 ends a stream is UNVERIFIED."""
+        if self.switches['at_exit'] == 'off':
+            return (_OFF,)
+        return (_OFF, CanFrame(wire_id(Message.PERIOD), bytes(5)))
+
+    def change_device(self, device: int) -> tuple[CanFrame, ...]:
+        """Give the hand another device number; it answers to that one only.
+
+        Raises:
+            ProtocolError: not 0 … 3.
+        """
+        wire_id(Message.CONFIG, device)
+        return (CanFrame(wire_id(Message.CONFIG), bytes((wire.CONFIG_DEVICE, device, 0, 0, 0, 0))),)
+
+    def _request(self, message: int) -> tuple[CanFrame, ...]:
+        return tuple(CanFrame(wire_id(message), remote=remote) for remote in self._forms)
+
+    def _currents(self, finger: int, data: bytes) -> None:
+        self._amperage.put(finger, map(float, self._joints.unpack(finger, data)))
+
+    def _info(self, place: int, data: bytes) -> HandInfo:
+        hardware, firmware, kind, hub_c, _, joints = wire.INFO.unpack(data)
+        faults = tuple(text for bit, text in enumerate(wire.JOINT_STATUS) if joints >> bit & 1)
+        return HandInfo(hardware, firmware, wire.SIDES.get(kind), None, float(hub_c), faults)
