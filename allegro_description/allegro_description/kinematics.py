@@ -77,9 +77,9 @@ class Kinematics:
         return result
 
     def taxel_poses(self, position: Array) -> Array:
-        """Poses of all taxels in the palm frame, taxel order, (n_taxels, 4, 4)."""
+        """Poses of all taxels in the palm frame, taxel order, (n_taxels, 4, 4); none for a hand without touch."""
         frames = self.frame_poses(position, [t.frame for t in self._model.taxels])
-        return np.stack([frames[t.frame] for t in self._model.taxels])
+        return np.array([frames[t.frame] for t in self._model.taxels]).reshape(-1, 4, 4)
 
     def tip_positions(self, position: Array) -> Array:
         """Fingertip positions in the palm frame, m, finger order, (n_fingers, 3)."""

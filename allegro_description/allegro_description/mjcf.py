@@ -2,7 +2,8 @@
 
 The palm is fixed at the world origin, so the world frame is the palm frame; arm motion is simulated by a gravity
 vector that changes with time. Touch: one MuJoCo ``touch`` sensor per taxel (sum of normal forces, N) over the pad's
-area: the fingertip dome for tip taxels, the palmar side of the link's shapes around the taxel frame for the others.
+area: the fingertip dome for tip taxels, the side of the link's shapes that the taxel faces (+-x or +-y, the link along
+z) around the taxel frame for the others.
 A contact on the very back of a phalanx counts as well (the sensor follows the normal through the link).
 
 What no source gives and is assumed here stands in :class:`Physics`.
@@ -17,7 +18,7 @@ import numpy as np
 
 from allegro_description.errors import ConfigError, UnknownName
 from allegro_description.kinematics import rotation
-from allegro_description.model import Frame, HandModel, Joint, Link, Shape, Taxel, Vector
+from allegro_description.model import Finger, Frame, HandModel, Joint, Link, Shape, Taxel, Vector
 from allegro_description.simulation.objects import ObjectSpec
 from allegro_description.state import Array
 
@@ -77,7 +78,7 @@ def build_mjcf(
 
     Raises:
         UnknownName: no such actuation.
-        ConfigError: a time step outside 0.1 to 10 ms, or a taxel that does not face along x of its link.
+        ConfigError: a time step outside 0.1 to 10 ms, or a taxel that does not face along x or y of its link.
     """
     if actuation not in ACTUATIONS:
         raise UnknownName('actuation', actuation, ACTUATIONS)
@@ -107,6 +108,8 @@ def build_mjcf(
     sensors = _add(root, 'sensor')
     for taxel in model.taxels:
         _add(sensors, 'touch', name=taxel.name, site='taxel_' + taxel.name)
+    for finger in numb_fingers(model):
+        _add(sensors, 'touch', name=tip_sensor(finger), site=tip_sensor(finger))
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding='unicode')
 
@@ -149,7 +152,8 @@ def _link(body: ElementTree.Element, model: HandModel, link: Link) -> None:
         if frame.parent == link.name:
             _add(body, 'site', name=frame.name, pos=frame.xyz, euler=frame.rpy, size=0.001, group=4)
     pads = [(t, f) for t in model.taxels for f in model.frames if f.name == t.frame and f.parent == link.name]
-    tip = next((f for t, f in pads if t.tip), None)
+    tips = {f.tip: f for f in model.fingers}
+    tip = next((f for f in model.frames if f.name in tips and f.parent == link.name), None)
     dome = tip_shape(link, tip) if tip else None
     for k, shape in enumerate(link.shapes):
         _shape(body, 'geom', f'{link.name}_{k}', shape, rgba=RUBBER if shape is dome else SHELL)
@@ -157,10 +161,21 @@ def _link(body: ElementTree.Element, model: HandModel, link: Link) -> None:
     rows = sorted(((t, f) for t, f in pads if not t.tip), key=lambda row: row[1].xyz[2])
     for taxel, frame in pads:
         if taxel.tip and dome is not None:
-            grown = Shape(dome.kind, (dome.size[0] + 0.001, *dome.size[1:]), dome.xyz, dome.rpy)
-            _shape(body, 'site', 'taxel_' + taxel.name, grown, group=4, rgba=(0.9, 0.3, 0.2, 0.5))
+            _cover(body, 'taxel_' + taxel.name, dome)
         else:
             _pad(body, taxel, frame, [f.xyz[2] for _, f in rows], flat)
+    if tip is not None and dome is not None and tips[tip.name] in numb_fingers(model):
+        _cover(body, tip_sensor(tips[tip.name]), dome)
+
+
+def numb_fingers(model: HandModel) -> tuple[Finger, ...]:
+    """Fingers without a taxel at the tip: the simulation measures their contact force, the hand does not."""
+    return tuple(f for f in model.fingers if not any(t.tip and t.finger == f.name for t in model.taxels))
+
+
+def tip_sensor(finger: Finger) -> str:
+    """Name of the simulated sensor at the tip of a finger that has no taxel there."""
+    return 'tip_' + finger.name
 
 
 def tip_shape(link: Link, tip: Frame) -> Shape:
@@ -168,19 +183,25 @@ def tip_shape(link: Link, tip: Frame) -> Shape:
     return min(link.shapes, key=lambda s: float(np.linalg.norm(np.subtract(s.xyz, tip.xyz))))
 
 
+def _cover(body: ElementTree.Element, name: str, dome: Shape) -> None:
+    grown = Shape(dome.kind, (dome.size[0] + 0.001, *dome.size[1:]), dome.xyz, dome.rpy)
+    _shape(body, 'site', name, grown, group=4, rgba=(0.9, 0.3, 0.2, 0.5))
+
+
 def _pad(body: ElementTree.Element, taxel: Taxel, frame: Frame, heights: list[float], shapes: list[Shape]) -> None:
     facing = rotation(frame.rpy) @ np.array(taxel.normal)
-    if abs(facing[0]) < 0.9:
-        raise ConfigError(f'taxel {taxel.name}: faces {facing.round(3).tolist()} of its link; only +-x is supported')
+    out = int(np.argmax(np.abs(facing)))                    # axis the cell looks along
+    if out == 2 or abs(facing[out]) < 0.9:
+        raise ConfigError(
+            f'taxel {taxel.name}: faces {facing.round(3).tolist()} of its link; only +-x and +-y are supported')
     low, high = _bounds(shapes)
     k = heights.index(frame.xyz[2])
-    bottom = low[2] if k == 0 else (heights[k - 1] + heights[k]) / 2
-    top = high[2] if k == len(heights) - 1 else (heights[k] + heights[k + 1]) / 2
-    middle, face = (low[0] + high[0]) / 2, (high[0] if facing[0] > 0 else low[0])
-    inner, outer = middle + 0.4 * (face - middle), face + 0.003 * np.sign(facing[0])
+    low[2] = low[2] if k == 0 else (heights[k - 1] + heights[k]) / 2
+    high[2] = high[2] if k == len(heights) - 1 else (heights[k] + heights[k + 1]) / 2
+    middle, face = (low[out] + high[out]) / 2, (high[out] if facing[out] > 0 else low[out])
+    low[out], high[out] = sorted((middle + 0.4 * (face - middle), face + 0.003 * np.sign(facing[out])))
     _add(body, 'site', name='taxel_' + taxel.name, type='box', group=4, rgba=(0.2, 0.6, 0.9, 0.4),
-         pos=(float(inner + outer) / 2, float(low[1] + high[1]) / 2, float(bottom + top) / 2),
-         size=(abs(float(outer - inner)) / 2, float(high[1] - low[1]) / 2, float(top - bottom) / 2))
+         pos=((low + high) / 2).tolist(), size=((high - low) / 2).tolist())
 
 
 def _bounds(shapes: list[Shape]) -> tuple[Array, Array]:
@@ -221,13 +242,13 @@ def _object(root: ElementTree.Element, world: ElementTree.Element, obj: ObjectSp
 
 
 def _excludes(root: ElementTree.Element, model: HandModel) -> None:
-    # Links that overlap by construction: the first two moving links of each finger with the palm and, on the thumb
-    # whose joints 13 and 14 share one point, the first three; and neighbours two steps apart through a short link.
+    # Links that overlap by construction: the palm with the links of each finger's first two pivots (joints whose axes
+    # share a point count as one), and neighbours two steps apart through a short link.
     contact = _add(root, 'contact')
     for finger in model.fingers:
         chain = [j for j in model.joints if j.finger == finger.name]
-        near = 3 if finger.name == 'thumb' else 2
-        for joint in chain[:near]:
+        pivots = np.cumsum([k == 0 or any(j.xyz) for k, j in enumerate(chain)])
+        for joint in [j for j, pivot in zip(chain, pivots, strict=True) if pivot <= 2]:
             _add(contact, 'exclude', body1=model.palm, body2=joint.child)
         for first, second in zip(chain, chain[2:], strict=False):
             _add(contact, 'exclude', body1=first.child, body2=second.child)

@@ -1,8 +1,8 @@
 """URDF text of a hand, derived from its :class:`~allegro_description.model.HandModel`; no ROS and no meshes needed.
 
-Names are the vendor's, with an optional prefix for robots with two hands. Every fixed frame (fingertips, taxels)
-becomes a link on a fixed joint, so that robot_state_publisher offers it in /tf. URDF has no capsule: it becomes a
-cylinder and two spheres. Limits are those the suite enforces; effort is the torque at the current clamp.
+Names of links and moving joints are the vendor's, with an optional prefix for robots with two hands. Every fixed frame
+(fingertips, taxels) becomes a link on a fixed joint, so that robot_state_publisher offers it in /tf. URDF has no
+capsule: it becomes a cylinder and two spheres. Limits are those the suite enforces; effort is the torque at the clamp.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def build_urdf(model: HandModel, prefix: str = '', physics: Physics | None = Non
         ElementTree.SubElement(element, 'dynamics', damping=repr(physics.damping), friction=repr(physics.dry_friction))
     for frame in model.frames:
         ElementTree.SubElement(root, 'link', name=prefix + frame.name)
-        name = frame.name.replace('link_sensor', 'sensor').replace('link_', 'joint_')       # as the vendor names them
+        name = frame.name.replace('link_sensor', 'sensor').replace('link_', 'joint_')       # as V5 files name them
         _joint(root, prefix, name, 'fixed', frame.parent, frame.name, frame.xyz, frame.rpy)
     ElementTree.indent(root)
     return '<?xml version="1.0"?>\n' + ElementTree.tostring(root, encoding='unicode') + '\n'

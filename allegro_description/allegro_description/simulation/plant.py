@@ -12,7 +12,7 @@ import mujoco
 import numpy as np
 
 from allegro_description.errors import AllegroError, CommandRefused, ConfigError
-from allegro_description.mjcf import HUMAN, OBJECT, Physics, Scene, build_mjcf
+from allegro_description.mjcf import HUMAN, OBJECT, Physics, Scene, build_mjcf, tip_sensor
 from allegro_description.model import HandModel
 from allegro_description.simulation.objects import ObjectSpec
 from allegro_description.state import Array
@@ -55,7 +55,9 @@ class Plant:
         self._v = np.array([int(j.dofadr[0]) for j in joints])
         self._u = np.array([self.model.actuator(name).id for name in hand.joint_names])
         self._touch = np.array([int(self.model.sensor(t.name).adr[0]) for t in hand.taxels], dtype=np.intp)
-        self._tips = hand.tip_taxels
+        at_tip = {t.finger: t.name for t in hand.taxels if t.tip}
+        tips = [at_tip.get(f.name, tip_sensor(f)) for f in hand.fingers]
+        self._tips = np.array([int(self.model.sensor(name).adr[0]) for name in tips])
         self._limit = np.asarray(hand.torque_limit)
         if obj is not None:
             self._body = int(self.model.body(OBJECT).id)
@@ -193,7 +195,7 @@ class Plant:
 
     @property
     def current_ma(self) -> Array:
-        """Motor currents, whole mA as the hand reports them, (n_joints,)."""
+        """Motor currents, whole mA as the hand reports them, (n_joints,); PWM counts where the wire has those."""
         return np.asarray(np.trunc(self.torque * self.hand.per_nm))
 
     @property
@@ -204,7 +206,7 @@ class Plant:
     @property
     def tip_forces(self) -> Array:
         """Normal force on every fingertip during the last step, N, finger order, (n_fingers,)."""
-        return np.asarray(self.data.sensordata[self._touch[self._tips]])
+        return np.asarray(self.data.sensordata[self._tips])
 
     @property
     def gravity(self) -> Array:

@@ -3,13 +3,14 @@
 Force to pressure, dead zone, gain, slow offset drift, low-pass, delay, dropouts, quantisation, saturation. No source
 publishes any of these for the V5 Sense cells: every number in :class:`TactileParams` is ASSUMED (wide ranges, drawn
 anew for each episode) except the two the vendor's driver shows, the 0.4 kPa step and the 102 kPa ceiling of the CAN
-transport. Calibrate on hardware before believing a pressure.
+transport. The barometers of other hands are the same model with all pressures in proportion to their contact threshold
+(:func:`params_for`). Calibrate on hardware before believing a pressure.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from allegro_description.model import HandModel
 from allegro_description.state import Array
 
 Range = tuple[float, float]
+CONTACT_ON = 1500.0                 # Pa, contact threshold of the cells that the numbers below were assumed for
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,28 @@ IDEAL = TactileParams(area=(100e-6, 100e-6), dead_zone=(0.0, 0.0), gain=(1.0, 1.
                       tau=0.0, delay=(0.0, 0.0), quantum=0.0, dead_tip=0.0, dropout=0.0)
 
 
+def params_for(hand: HandModel) -> TactileParams:
+    """The sensor model at the scale of a hand's cells: as :class:`TactileParams` where contact begins at 1.5 kPa."""
+    scale = hand.touch.get('contact_on_pa', CONTACT_ON) / CONTACT_ON
+    p = TactileParams()
+    return replace(
+        p, area=_times(p.area, 1 / scale), dead_zone=_times(p.dead_zone, scale), offset=_times(p.offset, scale),
+        drift=p.drift * scale, quantum=p.quantum * scale)
+
+
+def _times(values: Range, factor: float) -> Range:
+    return (values[0] * factor, values[1] * factor)
+
+
 class TactileSensor:
     """All cells of one hand during one episode."""
 
     def __init__(self, hand: HandModel, rng: np.random.Generator, params: TactileParams | None = None) -> None:
-        """Draw the episode's values from ``rng``; the same generator state gives the same sensor."""
-        p = self.params = params or TactileParams()
+        """Draw the episode's values from ``rng``; the same generator state gives the same sensor.
+
+        Without ``params`` those of :func:`params_for`.
+        """
+        p = self.params = params or params_for(hand)
         n = len(hand.taxels)
         self._rng = rng
         self._area = rng.uniform(*p.area, n)
