@@ -34,7 +34,8 @@ class HandModel:
 
     ``serial_kind`` is the type letter its serial number must carry (V5 family), '' where that says nothing;
     ``protocol`` has one entry per kind of link: codec, ports, period. ``touch`` holds thresholds of its cells (Pa);
-    ``confirm`` what an operator must have checked before torque: name -> sentence.
+    ``confirm`` what an operator must have checked before torque: name -> sentence; ``motions`` its named motions, which
+    the driver reads.
     """
 
     name: str
@@ -55,6 +56,7 @@ class HandModel:
     sha256: str
     touch: Mapping[str, float] = field(default_factory=dict)
     confirm: Mapping[str, str] = field(default_factory=dict)
+    motions: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def joint_names(self) -> tuple[str, ...]:
@@ -223,6 +225,7 @@ def _build(doc: Mapping[str, Any], sha256: str) -> HandModel:
         protocol=doc['protocol'], serial_kind=str(doc.get('serial_kind', '')),
         unverified=doc.get('unverified', {}), sha256=sha256,
         touch={k: float(v) for k, v in doc.get('touch', {}).items()}, confirm=doc.get('confirm', {}),
+        motions=doc.get('motions', {}),
     )
     _check(model)
     return model

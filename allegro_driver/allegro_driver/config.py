@@ -11,6 +11,10 @@ from allegro_description.config import parameter
 class ControlConfig:
     """What the control loop and its safety need to know."""
 
+    control_mode: str = parameter(
+        'host', "host: this driver's PD law sends torques; onboard: the hand's own position loop gets the targets "
+        '(V5 Sense: H-infinity, Plexus), without torque commands and free motion. Changes only while no torque flows',
+        choices=('host', 'onboard'), live=True)
     max_target_speed: float = parameter(
         4.0, 'fastest change of a position target; a command that jumps is followed at this speed',
         unit='rad/s', low=0.05, high=7.0, live=True)
@@ -29,6 +33,34 @@ class ControlConfig:
     relax_after_s: float = parameter(
         2.0, 'torque off after holding for this long without a command; 0 holds for ever',
         unit='s', low=0.0, high=3600.0, live=True)
+    gravity: tuple[float, ...] = parameter(
+        (0.0, 0.0, -9.81), 'gravity in the palm frame (x out of the palm, z along the fingers): fingers up unless '
+        'told otherwise; the topic gravity updates it', unit='m/s²', live=True)
+    gravity_feedforward: bool = parameter(
+        False, 'host mode: add the torque that carries the fingers to the PD law. Off, because a wrong direction of '
+        'gravity makes the hand sag twice as far as none', live=True)
+    free_damping: float = parameter(
+        0.2, "damping in free motion, share of the position controller's", low=0.0, high=1.0, live=True)
+    free_timeout_s: float = parameter(
+        300.0, 'free motion ends with torque off after this long; 0 never ends it', unit='s', low=0.0, high=86400.0,
+        live=True)
+    motion_speed: float = parameter(
+        1.5, 'peak joint speed of named motions', unit='rad/s', low=0.05, high=7.0, live=True)
+    motion_hold_s: float = parameter(
+        300.0, 'how long the end of a named motion (a grip) is held before the torque goes off; 0 holds for ever',
+        unit='s', low=0.0, high=86400.0, live=True)
+    temperature_warn_c: float = parameter(
+        60.0, 'a joint this warm is a warning; chosen by this project, no source gives a limit', unit='°C',
+        low=20.0, high=150.0, live=True)
+    temperature_fault_c: float = parameter(
+        75.0, 'a joint this warm is a fault; chosen by this project, no source gives a limit', unit='°C',
+        low=20.0, high=150.0, live=True)
+    current_budget_ma: float = parameter(
+        0.0, 'host mode: bound of the sum of all motor currents; above it all torques shrink alike. 0 sets no bound',
+        unit='mA', low=0.0, high=100000.0, live=True)
+    confirmed: str = parameter(
+        '', 'names, separated by commas, of what was checked on this very hand because no source settles it; without '
+        'those that its description asks for there is no torque', live=True)
     allow_unknown_side: bool = parameter(
         False, 'enable a hand whose serial number does not tell left from right; look at the hand first')
     realtime: str = parameter(
@@ -42,6 +74,7 @@ class DriverConfig(ControlConfig):
 
     model: str = parameter('v5_sense', 'hand model, the first part of a description in hands/')
     side: str = parameter('right', 'which hand it is', choices=('right', 'left'))
+    prefix: str = parameter('', 'put before every joint and frame name in messages: two hands, one tree of frames')
     hardware: str = parameter('bus', 'kind of hardware, see `allegro-hand list`')
     link: str = parameter('udp', 'kind of link, see `allegro-hand list`')
     address: str = parameter('', "IP, IP:PEER_PORT or IP:PEER_PORT:LOCAL_PORT; empty: the hand's factory address")
@@ -94,6 +127,7 @@ class TactileConfig(TouchConfig):
 
     model: str = parameter('v5_sense', 'hand model, the first part of a description in hands/')
     side: str = parameter('right', 'which hand it is', choices=('right', 'left'))
+    prefix: str = parameter('', 'put before every joint and frame name in messages: two hands, one tree of frames')
     publish_divisor: int = parameter(1, 'publish points for every n-th raw sample', low=1, high=333, live=True)
     wrench_divisor: int = parameter(5, 'publish wrenches with every n-th message of points', low=1, high=333, live=True)
     joint_timeout_s: float = parameter(

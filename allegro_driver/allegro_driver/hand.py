@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
@@ -24,37 +23,18 @@ from allegro_description.state import Array, HandState, JointCommand
 
 from allegro_driver.config import ControlConfig
 from allegro_driver.control.governor import Governor
+from allegro_driver.control.motions import OFF, MotionPlanner
+from allegro_driver.control.orders import Decision, Order
 from allegro_driver.control.safety import Event, State
-from allegro_driver.control.trajectory import Trajectory
+from allegro_driver.exits import OrderlyExit
 from allegro_driver.hardware.base import AlarmKind, Hardware
 from allegro_driver.loop import LoopReport, LoopStatistics
+from allegro_driver.permission import check_mode, check_torque
 from allegro_driver.realtime import PunctualProcess, prepare_thread
+from allegro_driver.status import HandStatus
 
 _ALARM_EVENTS = {AlarmKind.MOTOR: Event.MOTOR_ERROR, AlarmKind.RESTART: Event.FEEDBACK_IMPLAUSIBLE}
 _LONGEST_REQUEST_S = 15.0  # opening a session anew: tries times timeout, twice
-
-
-@dataclass(frozen=True, slots=True)
-class HandStatus:
-    """A glance at the hand, for people and diagnostics.
-
-    Attributes:
-        state, reason: where the safety machine is and why.
-        faults: what went wrong since faults were cleared.
-        accepted, refused: commands and trajectories.
-        last_refusal: why the last one was refused, '' if none was.
-        realtime: what the operating system granted.
-        listener_error: what a state listener last raised, '' if nothing.
-    """
-
-    state: State
-    reason: str
-    faults: tuple[str, ...]
-    accepted: int
-    refused: int
-    last_refusal: str
-    realtime: str
-    listener_error: str
 
 
 class Hand:
@@ -69,22 +49,24 @@ class Hand:
             config: limits, timeouts, real-time wishes.
 
         Raises:
-            ConfigError: a limit that the model does not allow.
+            ConfigError: a limit or a control mode that the hand does not allow.
         """
         self.hardware, self.model = hardware, model
         self.statistics = LoopStatistics(hardware.period_s)
         self._config = config or ControlConfig()
-        self._governor = Governor(model, self._config, hardware.period_s)
+        check_mode(hardware, model, self._config)
+        self._governor = Governor(model, self._config, hardware.period_s, hardware.settle_s)
+        self._motions: MotionPlanner | None = None
         self._zero = np.zeros(len(model.joints))
         self._listeners: list[Callable[[HandState], None]] = []
-        self._mailbox: deque[JointCommand | Trajectory] = deque(maxlen=1)
+        self._mailbox: deque[Order] = deque(maxlen=1)
         self._requests: deque[tuple[Callable[[], str], Future[str]]] = deque()
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._process = ExitStack()
         self._grants: list[str] = []
         self._skipped = 0
-        self._wanted = False
+        self._wanted = self._onboard = False
         self._accepted = self._refused = 0
         self._refusal = self._listener_error = ''
 
@@ -110,10 +92,11 @@ class Hand:
         if self._thread is not None:
             return
         self.hardware.open()
+        self._process.enter_context(OrderlyExit())
         self._grants = []
         if self._config.realtime == 'auto':
             self._grants += self._process.enter_context(PunctualProcess()).report
-        self._stopping = False
+        self._stopping = self._onboard = False
         self._governor.clear()
         self._skipped = self.hardware.skipped
         atexit.register(self.close)
@@ -143,11 +126,13 @@ class Hand:
         self.hardware.close()
 
     def configure(self, config: ControlConfig) -> None:
-        """Take new live parameters: speed, torque scale, watchdog times.
+        """Take new live parameters.
 
         Raises:
-            ConfigError: a limit that the model does not allow; nothing changes.
+            ConfigError: a limit or a control mode that the hand does not allow; nothing changes.
+            CommandRefused: another control mode while torque flows; nothing changes.
         """
+        check_mode(self.hardware, self.model, config)
         self._governor.configure(config)
         self._config = config
 
@@ -170,10 +155,12 @@ class Hand:
 
     def status(self) -> HandStatus:
         """State, reasons and counters."""
-        safety = self._governor.safety
+        safety, last = self._governor.safety, self.last
         return HandStatus(
             safety.state, safety.reason, safety.faults, self._accepted, self._refused, self._refusal,
-            ', '.join(self._grants) or 'off', self._listener_error)
+            ', '.join(self._grants) or 'off', self._listener_error, self._config.control_mode, self._governor.word,
+            self._governor.limited,
+            '' if last is None else self._governor.thermometer.warning(last.temperature_c))
 
     def report(self) -> LoopReport:
         """Timing of the loop so far."""
@@ -191,15 +178,15 @@ class Hand:
         """
         return self._governor.target()
 
-    def command(self, order: JointCommand | Trajectory) -> None:
-        """Follow a command or a trajectory from the next sample on; it replaces what was followed before.
+    def command(self, order: Order) -> None:
+        """Follow a command, a trajectory, a motion or free motion from the next sample on; it replaces what was before.
 
         Args:
             order: canonical joint order; the stamp of a command is monotonic, or 0 for "now".
 
         Raises:
-            CommandRefused: malformed, too old, from the future, starts too far away, or the hand is off or in fault.
-                Nothing changes.
+            CommandRefused: malformed, too old, from the future, starts too far away, not possible in this control mode,
+                or the hand is off or in fault. Nothing changes.
         """
         try:
             if self._thread is None:
@@ -210,6 +197,36 @@ class Hand:
             raise
         self._accepted += 1
         self._mailbox.append(order)
+
+    def play(self, word: str) -> str:
+        """Play a named motion of the hand; ``gravcomp`` is free motion, ``off`` ends torque. Returns what happens now.
+
+        Raises:
+            UnknownName: no such word; the message lists those there are.
+            CommandRefused: no way there without fingers touching each other, or refused as any command.
+            LinkError: the hand could not be told (``off``).
+        """
+        if self._motions is None:  # made when first needed: it costs some milliseconds
+            self._motions = MotionPlanner(self.model)
+        try:
+            if word == OFF:
+                return self.enable(False)
+            onboard = self._config.control_mode == 'onboard'
+            speed = min(self._config.motion_speed, self._config.max_target_speed)
+            order = self._motions.order(word, self.target, speed, squeeze=not onboard)
+        except AllegroError as error:
+            self.count_refusal(error)
+            raise
+        self.command(order)
+        return f'{word}: {self._motions.describe(word)}'
+
+    def set_gravity(self, vector: Array) -> None:
+        """Tell which way is down: gravity in the palm frame, m/s², (3,); for free motion and feed-forward.
+
+        Raises:
+            ConfigError: not three finite numbers, or too long.
+        """
+        self._governor.gravity = vector
 
     def count_refusal(self, error: Exception) -> None:
         """Count a command that was refused before it got here (wrong names, say)."""
@@ -261,10 +278,10 @@ class Hand:
     def _switch_on(self) -> str:
         if self.state is State.FAULT:
             raise CommandRefused(f'the hand is in fault ({self._governor.safety.reason}); clear the fault first')
-        identity = self.hardware.identity
-        if identity.side is None and not self._config.allow_unknown_side:
-            raise CommandRefused('the hand stays disabled: ' + '; '.join(identity.warnings))
-        self.hardware.enable(True)
+        check_torque(self.hardware.identity, self.model, self._config)
+        if not self._governor.safety.torque_allowed:  # what flows already must not be interrupted
+            self.hardware.enable(True)
+            self._onboard = False
         self._wanted = True
         self._governor.enable(time.monotonic_ns())
         return f'{self.state.value}: torque is on'
@@ -273,6 +290,7 @@ class Hand:
         self._wanted = False
         self._governor.disable()
         self.hardware.enable(False)
+        self._onboard = False
         return f'{self.state.value}: torque is off'
 
     def _clear(self) -> str:
@@ -280,6 +298,7 @@ class Hand:
             return f'{self.state.value}: there was no fault'
         self.hardware.close()
         self.hardware.open()
+        self._onboard = False
         self._governor.clear()
         self._skipped = self.hardware.skipped
         return self._switch_on() if self._wanted else f'{self.state.value}: fault cleared, torque is off'
@@ -307,9 +326,12 @@ class Hand:
                 self._fault(_ALARM_EVENTS[alarm.kind], alarm.text)
             self._answer(sample)
         except LinkTimeout:
-            self._fault(
-                Event.FEEDBACK_STALE,
-                f'no sample from the hand for {self._config.stale_after_s * 1e3:.0f} ms; check power and cable')
+            if self.state is State.FAULT:  # a hand that was halted may send nothing
+                self._insist()
+            else:
+                self._fault(
+                    Event.FEEDBACK_STALE,
+                    f'no sample from the hand for {self._config.stale_after_s * 1e3:.0f} ms; check power and cable')
         except LinkError as error:
             self._fault(Event.LINK_ERROR, str(error))
             time.sleep(self._config.stale_after_s)
@@ -322,11 +344,11 @@ class Hand:
         return max(self._config.stale_after_s - (time.monotonic_ns() - last.stamp_ns) / 1e9, 0.0)
 
     def _answer(self, sample: HandState) -> None:
-        order: JointCommand | Trajectory | None = None
+        order: Order | None = None
         with suppress(IndexError):
             order = self._mailbox.popleft()
         before = self.state
-        self.hardware.write(self._governor.step(sample, order))
+        self._send(self._governor.step(sample, order))
         sent = time.monotonic_ns()
         skipped, self._skipped = self.hardware.skipped - self._skipped, self.hardware.skipped
         self.statistics.frame(sample.stamp_ns, sample.sequence, skipped)
@@ -334,19 +356,45 @@ class Hand:
         if isinstance(order, JointCommand) and order.stamp_ns and self.state is State.ACTIVE:
             self.statistics.command_used(order.stamp_ns, sent)
         if self.state is State.FAULT and before is not State.FAULT:
-            self.hardware.enable(False)
+            self._halt()
         for listener in self._listeners:
             try:
                 listener(sample)
             except Exception as error:  # what listens must not stop what controls
                 self._listener_error = f'{type(error).__name__}: {error}'
 
+    def _send(self, decision: Decision) -> None:
+        """The mode always first: the hand's own loop takes torques for angles, and zero torque for "go to 0°"."""
+        hardware = self.hardware
+        if decision.onboard:
+            if not self._onboard:
+                self._onboard = True  # from here on, even if sending fails
+                hardware.position_mode(True)
+            if decision.target is not None:
+                hardware.write_targets(decision.target)
+            return
+        if self._onboard:
+            hardware.position_mode(False)
+            self._onboard = False
+        hardware.write(decision.effort)
+
     def _fault(self, event: Event, reason: str) -> None:
-        """Torque off: with several packets when the fault begins, then with one each time it is found again."""
+        """Torque off: by all means when the fault begins, then with one packet each time it is found again."""
         self._mailbox.clear()
         if self._governor.fault(event, reason):
             self.statistics.interrupt()
-            self.hardware.enable(False)
+            self._halt()
         else:
-            with suppress(LinkError):
-                self.hardware.write(self._zero)
+            self._insist()
+
+    def _halt(self) -> None:
+        self.hardware.halt()
+        self._onboard = False
+
+    def _insist(self) -> None:
+        try:
+            self.hardware.write(self._zero)
+        except CommandRefused:  # the hand's own position loop may still be on
+            self.hardware.halt()
+        except LinkError:
+            pass

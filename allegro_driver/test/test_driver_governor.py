@@ -26,14 +26,16 @@ class Bench:
         self.governor = Governor(MODEL, self.config, 0.003)
         self.now, self.count = 1_000_000_000, 0
         self.position = HOME.copy()
+        self.temperature = None
 
     def step(self, order=None, steps=1):
         for _ in range(steps):
             self.now += PERIOD
             self.count += 1
-            effort = self.governor.step(HandState(self.now, self.count, self.position, np.zeros(16)), order)
+            state = HandState(self.now, self.count, self.position, np.zeros(16), temperature_c=self.temperature)
+            self.decision = self.governor.step(state, order)
             order = None
-        return effort
+        return self.decision.effort
 
     def command(self, **values):
         order = JointCommand(self.now, **values)

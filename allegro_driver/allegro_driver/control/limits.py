@@ -40,10 +40,11 @@ def checked(values: Any, model: HandModel, what: str) -> Array:
 
 
 class Limits:
-    """Joint range, target speed and torque of one hand."""
+    """Joint range, target speed, torque and summed current of one hand. ``limited`` counts what the budget cut."""
 
     def __init__(
-        self, model: HandModel, *, max_speed: float = 4.0, torque_scale: float = 1.0, taper_rad: float = 0.05
+        self, model: HandModel, *, max_speed: float = 4.0, torque_scale: float = 1.0, taper_rad: float = 0.05,
+        current_budget_ma: float = 0.0,
     ) -> None:
         """Prepare the fences.
 
@@ -52,6 +53,7 @@ class Limits:
             max_speed: fastest change of a position target, rad/s.
             torque_scale: share of the torque limit in use, 0 … 1.
             taper_rad: torque commands that push towards a joint limit fade out over this distance, rad.
+            current_budget_ma: bound of the sum of all motor currents, mA; 0 sets none.
 
         Raises:
             ConfigError: a value outside its range.
@@ -64,27 +66,38 @@ class Limits:
             raise ConfigError(f'torque_scale is {torque_scale}; allowed: 0 … 1')
         if not taper_rad > 0.0:
             raise ConfigError(f'taper_rad is {taper_rad} rad; it must be above 0')
+        if not current_budget_ma >= 0.0:
+            raise ConfigError(f'current_budget_ma is {current_budget_ma} mA; it must be above 0, or 0 for no bound')
+        if current_budget_ma and model.actuation.unit != 'mA':
+            raise ConfigError(
+                f'{model.name} is commanded in {model.actuation.unit}, so its currents are not known; '
+                'set current_budget_ma to 0 and use torque_scale')
         self._model = model
         self.max_speed = max_speed
         self._taper = taper_rad
         self.lower, self.upper = model.lower, model.upper
         self.torque_limit: Array = model.torque_limit * torque_scale
+        self._budget, self._per_nm = current_budget_ma, model.per_nm
+        self.limited = 0
 
     def position(self, target: Array) -> Array:
         """Clamp angles into the joint range, rad, (n_joints,)."""
         return np.minimum(np.maximum(target, self.lower), self.upper)
 
     def approach(self, previous: Array, wanted: Array, dt: float) -> Array:
-        """Next target from ``previous`` towards ``wanted``: within the joint range, not faster than ``max_speed``.
+        """Next target from ``previous`` towards ``wanted``, not faster than ``max_speed``, never away from the range.
 
         Args:
-            previous: last target, rad, (n_joints,), finite.
+            previous: last target, rad, (n_joints,), finite. From outside the joint range the way leads back into it.
             wanted: where the command wants to go, rad, (n_joints,); a joint without a finite value stays.
             dt: time since the last target, s.
         """
         step = self.max_speed * max(dt, 0.0)
-        wanted = np.where(np.isfinite(wanted), wanted, previous)
-        return self.position(previous + np.minimum(np.maximum(wanted - previous, -step), step))
+        finite = np.isfinite(wanted)
+        if not finite.all():
+            wanted = np.where(finite, wanted, previous)
+        wanted = np.minimum(np.maximum(wanted, self.lower), self.upper)
+        return np.minimum(np.maximum(wanted, previous - step), previous + step)
 
     def taper(self, effort: Array, position: Array) -> Array:
         """Fade torques that push outwards near a joint limit, to zero at the limit and beyond. N·m, (n_joints,).
@@ -94,13 +107,27 @@ class Limits:
         room = np.where(effort > 0.0, self.upper - position, position - self.lower)
         return effort * np.minimum(np.maximum(room / self._taper, 0.0), 1.0)
 
-    def torque(self, effort: Array) -> Array:
+    def torque(self, effort: Array, share: float = 1.0) -> Array:
         """The last fence: a finite torque within the limit for any input. N·m, (n_joints,).
 
-        A value that is not finite becomes zero, because nothing says which way it should have pointed.
+        A value that is not finite becomes zero, because nothing says which way it should have pointed. Where all
+        currents together would exceed the budget, all torques shrink alike.
+
+        Args:
+            effort: torques, N·m, (n_joints,).
+            share: part of the limit in use, 0 … 1.
         """
-        clamped = np.minimum(np.maximum(effort, -self.torque_limit), self.torque_limit)
-        return np.where(np.isfinite(effort), clamped, 0.0)
+        limit = self.torque_limit if share == 1.0 else self.torque_limit * share
+        clamped: Array = np.minimum(np.maximum(effort, -limit), limit)
+        finite = np.isfinite(effort)
+        if not finite.all():
+            clamped = np.where(finite, clamped, 0.0)
+        if self._budget:
+            total = float((np.abs(clamped) * self._per_nm).sum())
+            if total > self._budget:
+                self.limited += 1
+                clamped = clamped * (self._budget / total)
+        return clamped
 
     def outside(self, position: Array, tolerance: float) -> str:
         """Say which measured angles cannot be right, or ``''``.
