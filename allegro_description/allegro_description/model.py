@@ -190,7 +190,7 @@ def read_hand(path: Path) -> HandModel:
         return _build(*read_document(path))
     except ConfigError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f'hand description {path} is damaged: {type(error).__name__}: {error}') from error
 
 
