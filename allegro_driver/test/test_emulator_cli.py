@@ -35,7 +35,7 @@ def test_a_busy_port_is_one_sentence_and_exit_code_2(option, capsys):
 
 
 @pytest.mark.parametrize(('arguments', 'word'), [
-    (['--side', 'left'], 'v5_sense_right'), (['--fault', 'drip'], "Did you mean 'drop'"),
+    (['--model', 'v5'], 'v5_sense_right'), (['--fault', 'drip'], "Did you mean 'drop'"),
     (['--fault', 'drop=2'], '0 … 1'), (['--period-ms', '0'], 'period_ms'), (['--serial', 'x' * 9], '8 ASCII'),
     (['--stream-to', 'x'], 'IP:PORT'), (['--host', '203.0.113.7'], '203.0.113.7'), (['--port', '99999'], 'port'),
     (['--serial-response-type', '0x02'], '0x35'),

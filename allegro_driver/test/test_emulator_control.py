@@ -10,11 +10,13 @@ import pytest
 from allegro_description.errors import CommandRefused, LinkTimeout
 from allegro_description.model import load_hand
 from allegro_driver.emulator.background import running_emulator
+from allegro_driver.emulator.body import HandBody
 from allegro_driver.emulator.client import EmulatorClient
 from allegro_driver.emulator.config import EmulatorConfig
 from allegro_driver.emulator.control import ControlInterface
 from allegro_driver.emulator.faults import FaultSet
-from allegro_driver.emulator.hand import EmulatedHand
+from allegro_driver.emulator.firmware import Parts
+from allegro_driver.emulator.v5b2_firmware import V5B2Firmware
 from allegro_driver.emulator.world import NoEpisodes, SimpleWorld
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +26,8 @@ MODEL = load_hand('v5_sense', 'right')
 
 def interface(world=None, episodes=None):
     faults = FaultSet(MODEL)
-    hand = EmulatedHand(MODEL, world or SimpleWorld(MODEL, 0.003), faults, EmulatorConfig())
+    body = HandBody(MODEL, world or SimpleWorld(MODEL, 0.003), faults)
+    hand = V5B2Firmware(Parts(MODEL, body, faults, EmulatorConfig(), '5SBR0001'))
     return ControlInterface(hand, episodes or NoEpisodes(), faults, dict), hand, faults
 
 
@@ -50,7 +53,7 @@ def test_bad_requests_get_a_sentence_and_change_nothing(request_bytes, word):
     assert reply['ok'] is False
     assert word in reply['error']
     assert faults.active() == {}
-    assert list(hand.world.gravity) == [-9.81, 0.0, 0.0]
+    assert list(hand.body.world.gravity) == [-9.81, 0.0, 0.0]
 
 
 json_values = st.recursive(
@@ -80,7 +83,7 @@ def test_the_identifier_comes_back():
 def test_gravity_and_faults():
     control, hand, _ = interface()
     assert ask(control, op='set_gravity', vector=[0, 0, -9.8])['gravity_m_s2'] == [0.0, 0.0, -9.8]
-    assert list(hand.world.gravity) == [0.0, 0.0, -9.8]
+    assert list(hand.body.world.gravity) == [0.0, 0.0, -9.8]
     assert ask(control, op='world')['gravity_m_s2'] == [0.0, 0.0, -9.8]
     assert ask(control, op='inject', fault='drop')['faults'] == {'drop': 0.1}
     assert ask(control, op='clear_faults')['faults'] == {}
@@ -136,7 +139,7 @@ def stage():
     from allegro_driver.emulator.plant_world import PlantWorld
 
     world = PlantWorld(MODEL, 0.003)
-    episodes = TactileHold(MODEL, world, 0.003)
+    episodes = TactileHold(MODEL, world)
     control, hand, _ = interface(world, episodes)
 
     def run(seconds):
@@ -151,10 +154,10 @@ def stage():
 def test_episode_of_a_limp_hand_ends_with_a_drop(stage):
     control, run, hand = stage
     run(0.3)
-    before = hand.world.position
+    before = hand.body.world.position
     assert ask(control, op='world')['object'] is None
     assert ask(control, op='start_episode', seed=3, level='L2', object_set='H1')['index'] == 1
-    assert hand.world.position == pytest.approx(before)  # nobody moves the fingers of a real hand
+    assert hand.body.world.position == pytest.approx(before)  # nobody moves the fingers of a real hand
     run(0.5)
     view = ask(control, op='world')
     assert view['object']['shape'] == view['episode']['shape']
@@ -180,12 +183,12 @@ def test_episode_of_a_limp_hand_ends_with_a_drop(stage):
 def test_a_firm_grip_is_seen_by_the_score(stage):
     """Closing with the full current from the pregrasp pose: torque and tip forces of the result are not zero."""
     control, run, hand = stage
-    hand.hinf = True
-    hand._targets = MODEL.pose('pregrasp')
+    hand.body.set_positioning(True)
+    hand.body.command_targets(MODEL.pose('pregrasp'), 0)
     run(1.5)
     ask(control, op='start_episode', seed=1, level='L0', object_set='train')
-    hand.hinf = False
-    hand.current_ma = 200.0 * MODEL.flexion
+    hand.body.set_positioning(False)
+    hand.body.torque = 200.0 * MODEL.flexion
     run(2.0)
     assert max(ask(control, op='world')['tip_forces_n']) > 0.0
     run(4.1)
@@ -234,14 +237,14 @@ def test_an_unstable_simulation_ends_the_episode_and_the_hand_lives_on(stage, tm
     monkeypatch.chdir(tmp_path)  # MuJoCo writes its warning to a file here
     control, run, hand = stage
     ask(control, op='start_episode')
-    hand.world.plant.data.qvel[:] = 1e12
+    hand.body.world.plant.data.qvel[:] = 1e12
     run(0.03)
     view = ask(control, op='world')
-    assert hand.world.failures == 1
+    assert hand.body.world.failures == 1
     assert view['events'][-1]['event'] == 'stopped'
     assert 'unstable' in view['events'][-1]['values']['reason']
     run(0.3)
-    assert hand.world.failures == 1
+    assert hand.body.world.failures == 1
 
 
 def test_an_episode_over_real_sockets():

@@ -13,7 +13,9 @@ from allegro_description.errors import AllegroError, CommandRefused, ConfigError
 from allegro_description.model import load_hand
 from allegro_driver.emulator.background import running_emulator
 from allegro_driver.emulator.client import EmulatorClient
-from allegro_driver.emulator.faults import FAULTS, FaultSet, describe
+from allegro_driver.emulator.fault_table import FAULTS, ONCE, describe
+from allegro_driver.emulator.faults import FaultSet
+from allegro_driver.emulator.udp_wire import spoil_bytes
 from allegro_driver.protocol.v5b2 import Info, MotorError, Serial, Telemetry, V5B2Codec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -253,7 +255,8 @@ def test_every_fault_has_a_working_default_and_is_described():
     for name, kind in FAULTS.items():
         faults = FaultSet(MODEL)
         faults.inject(name)
-        assert (name in faults) == (name != 'motor_error')
+        assert (name in faults) == (name not in ONCE)
+        assert (faults.take_restart() is not None) == (name == 'restart')
         assert len(faults.take_motor_errors()) == (name == 'motor_error')
         assert kind.doc in describe()
 
@@ -283,6 +286,6 @@ def test_any_value_is_taken_or_refused_cleanly(name, value, duration):
         assert faults.take_motor_errors() == []
     faults.position(np.zeros(16))
     faults.tactile(np.zeros(16))
-    assert faults.spoil(b'abc') != b'abc'
+    assert spoil_bytes(b'abc', faults.dice) != b'abc'
     faults.happens('drop')
     assert faults.delay_s() >= 0.0

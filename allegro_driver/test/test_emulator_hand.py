@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from allegro_description.errors import AllegroError, ConfigError, ProtocolError
 from allegro_description.model import load_hand
+from allegro_driver.emulator.body import HandBody
 from allegro_driver.emulator.build import build_emulator
 from allegro_driver.emulator.config import EmulatorConfig
 from allegro_driver.emulator.faults import FaultSet
-from allegro_driver.emulator.hand import EmulatedHand
+from allegro_driver.emulator.firmware import Parts
+from allegro_driver.emulator.v5b2_firmware import V5B2Firmware
 from allegro_driver.emulator.world import SimpleWorld
 from allegro_driver.protocol.v5b2 import Telemetry, V5B2Codec
 from allegro_driver.protocol.v5b2_packets import decode_packet
@@ -23,8 +25,9 @@ counts = st.lists(st.integers(-32768, 32767), min_size=16, max_size=16)
 
 
 def new_hand(**config):
-    world = SimpleWorld(MODEL, 0.003)
-    return EmulatedHand(MODEL, world, FaultSet(MODEL), EmulatorConfig(**config))
+    settings, faults = EmulatorConfig(**config), FaultSet(MODEL)
+    body = HandBody(MODEL, SimpleWorld(MODEL, 0.003), faults, watchdog_ms=settings.torque_watchdog_ms)
+    return V5B2Firmware(Parts(MODEL, body, faults, settings, settings.serial or '5SBR0001'))
 
 
 def tell(hand, datagram, now_ms=0):
@@ -36,8 +39,8 @@ def test_currents_never_exceed_the_clamp(wire):
     hand, codec = new_hand(), V5B2Codec(MODEL)
     datagram = codec.torque(np.zeros(16))
     tell(hand, datagram[:16] + np.array(wire, dtype='<i2').tobytes())
-    assert (np.abs(hand.current_ma) <= MODEL.clamp).all()
-    assert (hand.current_ma == np.clip(np.array(wire)[(np.arange(16) + 4) % 16], -240, 240)).all()
+    assert (np.abs(hand.body.torque) <= MODEL.clamp).all()
+    assert (hand.body.torque == np.clip(np.array(wire)[(np.arange(16) + 4) % 16], -240, 240)).all()
 
 
 @given(st.lists(st.tuples(counts, st.booleans()), max_size=8))
@@ -51,10 +54,10 @@ def test_whatever_is_commanded_joints_stay_in_the_vendors_range(commands):
         tell(hand, header + np.array(wire, dtype='<i2').tobytes())
         for _ in range(40):
             hand.step(0)
-            assert (low <= hand.world.position).all()
-            assert (hand.world.position <= high).all()
-            assert (np.abs(hand.current_ma) <= 240.0 + 1e-9).all()
-            assert np.isfinite(hand.world.velocity).all()
+            assert (low <= hand.body.world.position).all()
+            assert (hand.body.world.position <= high).all()
+            assert (np.abs(hand.body.torque) <= 240.0 + 1e-9).all()
+            assert np.isfinite(hand.body.world.velocity).all()
 
 
 def test_speed_follows_current_at_the_documented_rate():
@@ -64,8 +67,8 @@ def test_speed_follows_current_at_the_documented_rate():
     tell(hand, V5B2Codec(MODEL).torque(ma / MODEL.per_nm))
     for _ in range(100):
         hand.step(0)
-    np.testing.assert_allclose(hand.world.velocity, 0.01 * ma, atol=1e-6)
-    assert hand.world.position[1] == pytest.approx(0.3, abs=0.02)  # 1 rad/s for 0.3 s, geared or not
+    np.testing.assert_allclose(hand.body.world.velocity, 0.01 * ma, atol=1e-6)
+    assert hand.body.world.position[1] == pytest.approx(0.3, abs=0.02)  # 1 rad/s for 0.3 s, geared or not
 
 
 def test_entering_position_mode_holds_the_pose_and_leaving_it_drops_the_currents():
@@ -73,13 +76,13 @@ def test_entering_position_mode_holds_the_pose_and_leaving_it_drops_the_currents
     tell(hand, codec.torque(np.full(16, 0.1)))
     for _ in range(60):
         hand.step(0)
-    pose = hand.world.position.copy()
+    pose = hand.body.world.position.copy()
     tell(hand, codec.hinf_mode(True))
     for _ in range(300):
         hand.step(0)
-    np.testing.assert_allclose(hand.world.position, pose, atol=0.05)
+    np.testing.assert_allclose(hand.body.world.position, pose, atol=0.05)
     tell(hand, codec.hinf_mode(False))
-    assert not hand.current_ma.any()
+    assert not hand.body.torque.any()
 
 
 def test_targets_are_in_encoder_coordinates_after_calibration():
@@ -90,14 +93,14 @@ def test_targets_are_in_encoder_coordinates_after_calibration():
     tell(hand, codec.calibrate())
     expected = np.zeros(16)
     expected[13] = math.pi / 2
-    np.testing.assert_allclose(hand.encoders, expected, atol=1e-12)
-    before = hand.world.position.copy()
+    np.testing.assert_allclose(hand.body.encoders, expected, atol=1e-12)
+    before = hand.body.world.position.copy()
     tell(hand, codec.hinf_mode(True))
     tell(hand, codec.targets(expected))
     for _ in range(300):
         hand.step(0)
-    np.testing.assert_allclose(hand.encoders, expected, atol=0.02)
-    np.testing.assert_allclose(hand.world.position, before, atol=0.05)
+    np.testing.assert_allclose(hand.body.encoders, expected, atol=0.02)
+    np.testing.assert_allclose(hand.body.world.position, before, atol=0.05)
 
 
 @pytest.mark.parametrize(('watchdog', 'kept'), [(0.0, True), (100.0, False)])
@@ -105,9 +108,9 @@ def test_torque_watchdog(watchdog, kept):
     hand = new_hand(torque_watchdog_ms=watchdog)
     tell(hand, V5B2Codec(MODEL).torque(np.full(16, 0.1)), now_ms=1000)
     hand.step(1099)
-    assert hand.current_ma.any()
+    assert hand.body.torque.any()
     hand.step(600_000)
-    assert hand.current_ma.any() == kept
+    assert hand.body.torque.any() == kept
 
 
 def test_sample_counter_wraps():
@@ -126,7 +129,7 @@ def test_velocity_field_switch(field, unit):
     for _ in range(30):
         hand.step(0)
     velocity = V5B2Codec(MODEL).decode(hand.telemetry(0)).velocity
-    np.testing.assert_allclose(velocity, hand.world.velocity if unit else np.zeros(16), atol=0.0121)
+    np.testing.assert_allclose(velocity, hand.body.world.velocity if unit else np.zeros(16), atol=0.0121)
 
 
 @pytest.mark.parametrize('text', ['0x02', '0x10', '0x99', 'x', '0x11'])
@@ -146,7 +149,7 @@ def test_serial_number_must_fit():
 
 
 def test_building_refuses_with_one_sentence():
-    for wrong in ({'side': 'left'}, {'model': 'v9'}, {'stream_to': 'there'}, {'stream_to': '1.2.3.4:0'}):
+    for wrong in ({'wire': 'udp', 'model': 'v4'}, {'model': 'v9'}, {'stream_to': 'there'}, {'stream_to': '1.2.3.4:0'}):
         with pytest.raises(AllegroError) as caught:
             build_emulator(EmulatorConfig(**{'physics': 'simple', **wrong}))
         assert '\n' not in str(caught.value)

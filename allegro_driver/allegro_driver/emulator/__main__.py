@@ -10,28 +10,45 @@ from collections.abc import Sequence
 
 from allegro_description.config import from_mapping, parameters
 from allegro_description.errors import AllegroError
+from allegro_description.model import available_hands
 
 from allegro_driver.emulator.build import build_emulator
 from allegro_driver.emulator.config import EmulatorConfig
-from allegro_driver.emulator.faults import describe
+from allegro_driver.emulator.fault_table import describe
 from allegro_driver.realtime import prepare_thread
 
 REALTIME_PRIORITY = 70
 """Above the driver's control thread: telemetry must not wait for what it paces."""
 
-ABOUT = """A simulated Allegro Hand V5 Sense that answers on the wire: UDP protocol V5B2, telemetry every 3 ms.
+ABOUT = """A simulated Allegro Hand that answers on the wire, byte for byte as the vendor's protocols have it: V5 Sense
+over UDP or CAN; V4, V5, V5 3-finger and Plexus over CAN.
 
-Start it, then connect a driver to 127.0.0.1:7000 as if it were a hand. When it is ready it prints one line of JSON
-with its ports. End it with Ctrl-C."""
+Start it, then connect a driver as if it were a hand. When it is ready it prints one line of JSON with its ports, or
+with the address for a CAN driver. End it with Ctrl-C."""
 
-EXAMPLES = """faults (--fault may be given several times):
+EXAMPLES = """faults (--fault may be given several times; a wire or hand that cannot have one says which it can):
 {faults}
 
+hands: {hands}; --side left for the left ones
+
 examples:
-  hand_emulator                                     a right hand on 127.0.0.1:7000, control on 7001
+  hand_emulator                                     V5 Sense on UDP 127.0.0.1:7000, control on 7001
   hand_emulator --port 0 --control-port 0           free ports, printed when ready
-  hand_emulator --physics simple                    without MuJoCo: joints only
+  hand_emulator --model v4                          on a pseudo-terminal; connect to the address it prints
+  hand_emulator --model v4 --wire socketcan:vcan0 --device-id 1     the second V4 on a CAN bus
+  hand_emulator --model v5_b --pty-link /tmp/hand   always at slcan:/tmp/hand
+  hand_emulator --model v5_a --fingertip-ids old --answers-info no  as firmware before 1.2
+  hand_emulator --model v5_sense --wire slcan       the V5 Sense with its switch on CAN
+  hand_emulator --model v5_3f --physics simple      without MuJoCo: joints only
+  hand_emulator --model plexus                      device number 1
   hand_emulator --fault drop=0.05 --fault dead_taxel=thumb_tip
+  hand_emulator --model v4 --script "2 missing_finger=index for 1; 5 bus_off for 0.5; 9 restart"
+
+look at its frames, or give it to any SocketCAN program:
+  allegro-hand probe slcan:/tmp/hand --link can --model v5_b
+  sudo slcand -o -c -s8 $(readlink -f /tmp/hand) can0 && sudo ip link set can0 up && candump -t d can0
+
+the control interface:
   echo '{{"id": 1, "op": "world"}}' | nc -u -w1 127.0.0.1 7001
   echo '{{"id": 2, "op": "start_episode", "seed": 7, "level": "L2"}}' | nc -u -w1 127.0.0.1 7001
 """
@@ -41,12 +58,14 @@ def parser() -> argparse.ArgumentParser:
     """The command line, made from :class:`EmulatorConfig`."""
     result = argparse.ArgumentParser(
         prog='hand_emulator', description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=EXAMPLES.format(faults=describe().replace('%', '%%')))
+        epilog=EXAMPLES.format(faults=describe().replace('%', '%%'), hands=', '.join(
+            sorted({name.rpartition('_')[0] for name in available_hands()}))))
     kinds = {'int': int, 'float': float, 'str': str}
     for one in parameters(EmulatorConfig):
+        names = ['--' + one.name.replace('_', '-'), *(['--bus'] if one.name == 'wire' else [])]
         shown = f' [{one.unit}]' if one.unit else ''
         default = '' if one.default == '' else f'; default {one.default}'
-        result.add_argument('--' + one.name.replace('_', '-'), dest=one.name, type=kinds[one.kind],
+        result.add_argument(*names, dest=one.name, type=kinds[one.kind],
                             choices=one.choices or None, default=one.default, help=f'{one.doc}{shown}{default}',
                             metavar=None if one.choices else one.name.upper())
     result.add_argument('--fault', action='append', default=[], metavar='NAME[=VALUE]',
@@ -71,8 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             for number in signals:
                 signal.signal(number, stop)
-            print(json.dumps({'wire_port': server.wire_port, 'control_port': server.control_port}), flush=True)
-            if values['host'] not in ('127.0.0.1', 'localhost'):
+            print(json.dumps(server.ready()), flush=True)
+            if server.wire_port and values['host'] not in ('127.0.0.1', 'localhost'):
                 print(f'hand_emulator: warning: {values["host"]} may be reachable from the network; anyone there can '
                       'command this hand', file=sys.stderr)
             # A hand's microcontroller shares its time with nobody; as far as it is allowed to, nor does this one.

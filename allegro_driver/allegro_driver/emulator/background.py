@@ -15,8 +15,8 @@ from allegro_driver.emulator.server import EmulatorServer
 
 
 @contextlib.contextmanager
-def running_emulator(faults: Iterable[str] = (), **settings: Any) -> Iterator[EmulatorServer]:
-    """Serve a hand while the ``with`` block runs; ask the yielded server for ``wire_port`` and ``control_port``.
+def running_emulator(faults: Iterable[str] = (), **settings: Any) -> Iterator[EmulatorServer[Any]]:
+    """Serve a hand while the ``with`` block runs; ask the yielded server for ``address`` and ``control_port``.
 
     Args:
         faults: as on the command line, ``name[=value]``.

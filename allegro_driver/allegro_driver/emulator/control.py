@@ -7,13 +7,13 @@ put in an object, tilt the arm, pull a plug. Host code under test has no need of
 ======================================================= =========================================================
 op                                                      what it does
 ======================================================= =========================================================
-status                                                  counters, session, mode, currents, faults, episode
+status                                                  counters, session, mode, torques, faults, episode
 world                                                   object, gravity, tip forces, joints, episode, events
 start_episode {seed, level, object_set}                 puts an object in; TactileHold's 6 s clock runs at once
 stop_episode                                            aborts it and takes the object away
 set_gravity {vector}                                    m/s², palm frame; refused while an episode runs
-inject {fault, value, duration_s}                       see :mod:`.faults`
-clear_faults                                            ends all of them
+inject {fault, value, duration_s}                       see :mod:`.fault_table`
+clear_faults {fault}                                    ends that one, or all of them
 ======================================================= =========================================================
 """
 
@@ -27,7 +27,7 @@ import numpy as np
 from allegro_description.errors import AllegroError, CommandRefused, ConfigError, UnknownName
 
 from allegro_driver.emulator.faults import FaultSet
-from allegro_driver.emulator.hand import EmulatedHand
+from allegro_driver.emulator.seams import Firmware
 from allegro_driver.emulator.world import Episodes
 
 LARGEST_REQUEST = 4096
@@ -38,10 +38,10 @@ MAX_GRAVITY = 100.0
 class ControlInterface:
     """Turns request bytes into reply bytes."""
 
-    def __init__(self, hand: EmulatedHand, episodes: Episodes, faults: FaultSet,
+    def __init__(self, firmware: Firmware[Any], episodes: Episodes, faults: FaultSet,
                  server_status: Callable[[], dict[str, Any]]) -> None:
         """Connect to the parts it steers."""
-        self._hand, self._episodes, self._faults, self._server_status = hand, episodes, faults, server_status
+        self._firmware, self._episodes, self._faults, self._server_status = firmware, episodes, faults, server_status
         # op -> (handler, allowed arguments)
         self._ops: Mapping[str, tuple[Callable[[dict[str, Any], float], dict[str, Any]], tuple[str, ...]]] = {
             'status': (self._status, ()),
@@ -50,7 +50,7 @@ class ControlInterface:
             'stop_episode': (self._stop, ()),
             'set_gravity': (self._gravity, ('vector',)),
             'inject': (self._inject, ('fault', 'value', 'duration_s')),
-            'clear_faults': (self._clear, ()),
+            'clear_faults': (self._clear, ('fault',)),
         }
 
     def handle(self, request: bytes, now: float) -> bytes:
@@ -80,17 +80,13 @@ class ControlInterface:
     # Operations ----------------------------------------------------------------------------------------------------
 
     def _status(self, _: dict[str, Any], __: float) -> dict[str, Any]:
-        hand = self._hand
         return {
-            **self._server_status(),
-            'serial': hand.serial, 'hinf': hand.hinf, 'sample': hand.sample, 'calibrations': hand.calibrations,
-            'gravity_rpy_cdeg': list(hand.gravity_rpy), 'net_config': hand.net.to_payload().hex(),
-            'current_ma': hand.current_ma.tolist(), 'faults': self._faults.active(),
+            **self._server_status(), **self._firmware.status(), 'faults': self._faults.active(),
             **{k: v for k, v in self._episodes.view().items() if k in ('episode', 'last_result')},
         }
 
     def _world(self, _: dict[str, Any], __: float) -> dict[str, Any]:
-        world = self._hand.world
+        world = self._firmware.body.world
         return {
             'gravity_m_s2': world.gravity.tolist(), 'tip_forces_n': world.tip_forces.tolist(),
             'joint_position_rad': world.position.tolist(), 'tactile_pa': world.pressure.tolist(),
@@ -119,17 +115,18 @@ class ControlInterface:
             raise ConfigError(f'vector is {vector!r}; allowed: at most {MAX_GRAVITY:g} m/s² long')
         if self._episodes.running:
             raise CommandRefused('the running episode directs gravity; wait for its end or stop_episode first')
-        self._hand.world.set_gravity(value)
-        return {'gravity_m_s2': self._hand.world.gravity.tolist()}
+        self._firmware.body.world.set_gravity(value)
+        return {'gravity_m_s2': self._firmware.body.world.gravity.tolist()}
 
     def _inject(self, arguments: dict[str, Any], now: float) -> dict[str, Any]:
         value = self._faults.inject(
             str(arguments.get('fault', '')), arguments.get('value'), arguments.get('duration_s'), now)
         return {'fault': arguments['fault'], 'value': value, 'faults': self._faults.active()}
 
-    def _clear(self, _: dict[str, Any], __: float) -> dict[str, Any]:
-        self._faults.clear()
-        return {'faults': {}}
+    def _clear(self, arguments: dict[str, Any], _: float) -> dict[str, Any]:
+        name = arguments.get('fault')
+        self._faults.clear(None if name is None else str(name))
+        return {'faults': self._faults.active()}
 
 
 def _parse(request: bytes) -> dict[str, Any]:

@@ -21,16 +21,34 @@ LINGER_S = 0.3
 EVENTS_KEPT = 16
 
 
+class StepClock:
+    """Time as a count of steps, which may change their length: no rounding error while they do not."""
+
+    def __init__(self) -> None:
+        self._before, self._steps, self._period = 0.0, 0, 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Time since it was made, s."""
+        return self._before + self._steps * self._period
+
+    def tick(self, period_s: float) -> None:
+        """One step of ``period_s`` has passed."""
+        if period_s != self._period:
+            self._before, self._steps, self._period = self.seconds, 0, period_s
+        self._steps += 1
+
+
 class TactileHold:
     """At most one episode at a time in a :class:`PlantWorld`."""
 
-    def __init__(self, model: HandModel, world: PlantWorld, period_s: float) -> None:
+    def __init__(self, model: HandModel, world: PlantWorld) -> None:
         """Nothing runs yet."""
-        self._model, self._world, self._period = model, world, period_s
+        self._model, self._world = model, world
         self._episode: Episode | None = None
         self._score: Score | None = None
-        self._steps = 0
-        self._ended_steps = 0
+        self._clock = StepClock()
+        self._ended = StepClock()
         self._failures = 0
         self.index = 0
         self.state = 'idle'
@@ -46,7 +64,7 @@ class TactileHold:
     @property
     def clock_s(self) -> float:
         """Time since the start of the running or last episode, s."""
-        return self._steps * self._period
+        return self._clock.seconds
 
     def start(self, seed: int, level: str, object_set: str) -> int:
         """Draw the episode and present its object.
@@ -62,7 +80,7 @@ class TactileHold:
         episode = Episode(self._model, seed, level, object_set)
         self._world.place(episode.obj, *episode.object_pose)
         self._episode, self._score = episode, Score(self._model, episode)
-        self._steps, self._failures, self.state = 0, self._world.failures, 'running'
+        self._clock, self._failures, self.state = StepClock(), self._world.failures, 'running'
         self.index += 1
         self._event('started', {})
         return self.index
@@ -90,13 +108,13 @@ class TactileHold:
             self._clear()
             return
         if self.running:
-            self._steps += 1
+            self._clock.tick(self._world.period_s)
             result = self._score.update(self.clock_s, self._world.plant)
             if result is not None:
                 self._finish(result)
         else:
-            self._ended_steps += 1
-            if self._ended_steps * self._period >= LINGER_S:
+            self._ended.tick(self._world.period_s)
+            if self._ended.seconds >= LINGER_S:
                 self._clear()
 
     def view(self) -> dict[str, Any]:
@@ -115,7 +133,7 @@ class TactileHold:
     # Inside --------------------------------------------------------------------------------------------------------
 
     def _finish(self, result: EpisodeResult) -> None:
-        self.state, self._ended_steps = 'ended', 0
+        self.state, self._ended = 'ended', StepClock()
         values = {k: _plain(v) for k, v in dataclasses.asdict(result).items()}
         self._last = {'index': self.index, **self._facts(), **values}
         self._event('dropped' if result.dropped_at_s is not None else 'finished', values)

@@ -1,75 +1,27 @@
-"""What may go wrong with an emulated hand: a table of faults and the set of those that are active.
+"""The faults that are active now, and what they do to numbers; the table is in :mod:`.fault_table`.
 
-Faults of the link act on datagrams, faults of the hand on its measurements and answers. They come from the command
-line (``--fault drop=0.2``) or the control interface (``{"op": "inject", "fault": "drop", "value": 0.2}``). Random ones
-draw from one seeded generator.
+Faults of the link act on units (datagrams, frames) in :mod:`.cable`, faults of the hand on its measurements and
+answers. They come from the command line (``--fault drop=0.2``, ``--script``) or the control interface
+(``{"op": "inject", "fault": "drop", "value": 0.2}``). Random ones draw from one seeded generator.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
+import numpy as np
 from allegro_description.errors import ConfigError, UnknownName
 from allegro_description.model import HandModel
 from allegro_description.state import Array
 
-from allegro_driver.protocol.v5b2_payloads import MotorError
+from allegro_driver.emulator.fault_table import FAULTS, ONCE, Setting, default_value, number, parse_value
 
-Setting = float | int | str | None
-
-
-@dataclass(frozen=True, slots=True)
-class FaultKind:
-    """One fault of the table.
-
-    Attributes:
-        doc: what happens.
-        value: ``none``, ``probability`` (0..1), ``ms`` (0..10000), ``count`` (1..1000), ``taxel`` (name or index),
-            ``motor`` (JOINT or JOINT:STATUS, both 0..255) or ``offset`` (JOINT_NAME:RAD).
-        default: value when none is given.
-    """
-
-    doc: str
-    value: str = 'none'
-    default: Setting = None
-
-
-FAULTS: Mapping[str, FaultKind] = {
-    'drop': FaultKind('each datagram, in and out, is lost with this probability', 'probability', 0.1),
-    'delay': FaultKind('everything the hand sends arrives this much later', 'ms', 20.0),
-    'duplicate': FaultKind('each datagram sent is sent twice with this probability', 'probability', 0.1),
-    'reorder': FaultKind('each datagram sent changes places with its successor with this probability', 'probability',
-                         0.1),
-    'corrupt': FaultKind('one byte of each datagram sent is changed with this probability', 'probability', 0.1),
-    'freeze': FaultKind('telemetry goes on, but sample counter and measurements stand still'),
-    'stale': FaultKind('telemetry stops; requests are still answered and the last currents still act'),
-    'ignore_requests': FaultKind('the next so many requests (HELLO, serial, network) are not answered', 'count', 1),
-    'wrong_side': FaultKind('the serial number names the other side'),
-    'blank_serial': FaultKind('the serial number is lost: eight zero bytes'),
-    'motor_error': FaultKind('one MOTOR_ERROR packet: JOINT[:STATUS], JOINT 1-based, STATUS bits as the V5 manual\'s '
-                             'error byte', 'motor', '1:32'),
-    'dead_taxel': FaultKind('this taxel reads 0', 'taxel', 'index_tip'),
-    'saturated_taxel': FaultKind('this taxel reads its maximum', 'taxel', 'index_tip'),
-    'zero_offset': FaultKind('this encoder\'s zero is off: JOINT_NAME:RAD', 'offset', 'joint_13_0:1.47'),
-}
-
-
-def describe() -> str:
-    """The table as text for ``--help``."""
-    rows = []
-    for name, kind in FAULTS.items():
-        shown = name if kind.value == 'none' else f'{name}[={kind.default}]'
-        rows.append(f'  {shown:<32} {kind.doc}')
-    return '\n'.join(rows)
-
-
-def split(text: str) -> tuple[str, str | None]:
-    """Take ``name[=value]`` of the command line apart."""
-    name, equals, value = text.partition('=')
-    return name, value if equals else None
+_READINGS = {'saturated_taxel': None, 'taxel_invalid': math.nan, 'dead_taxel': 0.0}  # None: its maximum
+_OTHER_SIDE = {'R': 'L', 'L': 'R', 'right': 'left', 'left': 'right'}
+_OTHER_TYPE = {'A': 'B', 'B': 'A', 'C': 'A'}
 
 
 @dataclass(slots=True)
@@ -84,19 +36,45 @@ class Active:
 class FaultSet:
     """The faults that are active now. No clock: whoever injects and queries passes the time in seconds."""
 
-    def __init__(self, model: HandModel, seed: int = 0) -> None:
-        """Start without faults."""
+    def __init__(self, model: HandModel, seed: int = 0, possible: Collection[str] = FAULTS, where: str = '') -> None:
+        """Start without faults.
+
+        Args:
+            model: names of joints, taxels and fingers.
+            seed: of the random ones.
+            possible: names of those that this wire and this hand can have.
+            where: hand and wire, for messages.
+        """
         self._model = model
-        self._random = random.Random(seed)
+        self.dice = random.Random(seed)
+        self._possible = [name for name in FAULTS if name in possible]
+        self._where = where or model.name
         self._active: dict[str, Active] = {}
-        self._errors: list[MotorError] = []
+        self._once: list[tuple[str, tuple[float, float]]] = []
+
+    def check(self, name: str, value: object = None, duration_s: object = None) -> tuple[float, float]:
+        """Return the parsed value of a fault without activating it.
+
+        Raises:
+            UnknownName: no such fault, taxel, finger or joint.
+            ConfigError: this hand or wire cannot have it, or value or duration are not allowed.
+        """
+        if name not in FAULTS:
+            raise UnknownName('fault', name, self._possible)
+        if name not in self._possible:
+            hint = '; use stale for a hand that falls silent' if name == 'bus_off' else ''
+            raise ConfigError(f'{self._where} cannot have fault {name!r}{hint}; it can have: '
+                              f'{", ".join(self._possible)}')
+        if duration_s is not None:
+            number(f'duration_s of fault {name!r}', duration_s, 0.0, 3600.0)
+        return parse_value(name, self._setting(name, value), self._model)
 
     def inject(self, name: str, value: object = None, duration_s: object = None, now: float = 0.0) -> Setting:
         """Activate a fault, or give it a new value.
 
         Args:
-            name: key of :data:`FAULTS`.
-            value: see :class:`FaultKind`; None takes the default.
+            name: key of :data:`~.fault_table.FAULTS`.
+            value: see :class:`~.fault_table.FaultKind`; None takes the default.
             duration_s: the fault ends by itself after so many seconds; None: only by :meth:`clear`.
             now: present time, s.
 
@@ -104,26 +82,29 @@ class FaultSet:
             The value in force.
 
         Raises:
-            UnknownName: no such fault, taxel or joint.
-            ConfigError: the value or the duration is not allowed. Nothing has changed then.
+            UnknownName, ConfigError: see :meth:`check`. Nothing has changed then.
         """
-        if name not in FAULTS:
-            raise UnknownName('fault', name, FAULTS)
-        kind = FAULTS[name]
-        shown = kind.default if value is None else value
-        parsed = self._parse(name, kind.value, shown)
-        until = None if duration_s is None else now + _number(f'duration_s of fault {name!r}', duration_s, 0.0, 3600.0)
+        parsed = self.check(name, value, duration_s)
+        shown = self._setting(name, value)
         setting = shown if isinstance(shown, (int, float, str)) else None
-        if name == 'motor_error':
-            self._errors.append(MotorError(int(parsed[0]), int(parsed[1])))
+        if name in ONCE:
+            self._once.append((name, parsed))
         else:
+            until = None if duration_s is None else now + float(duration_s)  # type: ignore[arg-type]
             self._active[name] = Active(parsed, setting, until)
         return setting
 
-    def clear(self) -> None:
-        """End all faults."""
-        self._active.clear()
-        self._errors.clear()
+    def clear(self, name: str | None = None) -> None:
+        """End one fault, or all of them.
+
+        Raises:
+            UnknownName: no such fault.
+        """
+        if name is not None and name not in FAULTS:
+            raise UnknownName('fault', name, self._possible)
+        for one in list(self._active) if name is None else [name]:
+            self._active.pop(one, None)
+        self._once = [] if name is None else [o for o in self._once if o[0] != name]
 
     def expire(self, now: float) -> None:
         """End the faults whose duration is over."""
@@ -137,21 +118,21 @@ class FaultSet:
     def __contains__(self, name: str) -> bool:
         return name in self._active
 
-    # What the hand and the server ask ----------------------------------------------------------------------------
+    # What the cable asks -------------------------------------------------------------------------------------------
 
     def happens(self, name: str) -> bool:
         """Throw the dice of a random fault; False when it is not active."""
-        return name in self._active and self._random.random() < self._active[name].value[0]
+        return name in self._active and self.dice.random() < self._active[name].value[0]
 
     def delay_s(self) -> float:
-        """How much later datagrams leave, s."""
-        return self._active['delay'].value[0] / 1000.0 if 'delay' in self._active else 0.0
+        """How much later units leave, s."""
+        return self._first('delay', 0.0) / 1000.0
 
-    def spoil(self, datagram: bytes) -> bytes:
-        """Change one byte to another value."""
-        place = self._random.randrange(len(datagram))
-        other = datagram[place] ^ self._random.randrange(1, 256)
-        return datagram[:place] + bytes((other,)) + datagram[place + 1:]
+    def flood_rate(self) -> float:
+        """Units of junk per second."""
+        return self._first('flood', 0.0)
+
+    # What the hand asks --------------------------------------------------------------------------------------------
 
     def ignores_request(self) -> bool:
         """True if this request stays unanswered; counts down."""
@@ -165,13 +146,33 @@ class FaultSet:
             fault.value, fault.shown = (float(left), 0.0), left
         return True
 
-    def serial(self, text: str) -> str:
-        """The serial number as the hand would give it."""
+    def serial(self, text: str, side_at: int = 3) -> str:
+        """The serial number as the hand would give it; ``side_at`` is the place of its R or L."""
         if 'blank_serial' in self._active:
             return ''
-        if 'wrong_side' in self._active and len(text) > 3:
-            return text[:3] + {'R': 'L', 'L': 'R'}.get(text[3], text[3]) + text[4:]
-        return text
+        if 'wrong_side' in self._active:
+            text = _swap(text, side_at, _OTHER_SIDE)
+        return _swap(text, 2, _OTHER_TYPE) if 'wrong_type' in self._active else text
+
+    def side(self, side: str) -> str:
+        """``right`` or ``left`` as the hand would say it of itself."""
+        return _OTHER_SIDE[side] if 'wrong_side' in self._active else side
+
+    def device(self, device: int) -> int:
+        """The hand's device number."""
+        return int(self._first('device_id', device))
+
+    def period_ms(self, asked: float) -> float:
+        """Period of the positions, ms, where the host asked for ``asked``."""
+        return self._first('period_ignored', asked)
+
+    def missing_finger(self) -> int | None:
+        """Index of the finger whose positions are never sent."""
+        return int(self._first('missing_finger', 0)) if 'missing_finger' in self._active else None
+
+    def info_bits(self) -> int:
+        """Status bits that complain."""
+        return int(self._first('info_fault', 0))
 
     def position(self, measured: Array) -> Array:
         """Joint angles with encoder faults, rad."""
@@ -183,63 +184,47 @@ class FaultSet:
         return wrong
 
     def tactile(self, pressure: Array) -> Array:
-        """Taxel readings with sensor faults, Pa."""
-        if 'dead_taxel' not in self._active and 'saturated_taxel' not in self._active:
+        """Taxel readings with sensor faults, Pa; NaN for a cell without a reading."""
+        hit = [name for name in _READINGS if name in self._active]
+        if not hit:
             return pressure
         wrong = pressure.copy()
-        if 'saturated_taxel' in self._active:
-            wrong[int(self._active['saturated_taxel'].value[0])] = self._model.actuation.tactile_saturation_pa
-        if 'dead_taxel' in self._active:
-            wrong[int(self._active['dead_taxel'].value[0])] = 0.0
+        for name in hit:
+            reading = _READINGS[name]
+            wrong[int(self._active[name].value[0])] = (
+                self._model.actuation.tactile_saturation_pa if reading is None else reading)
         return wrong
 
-    def take_motor_errors(self) -> list[MotorError]:
-        """MOTOR_ERROR packets to send now, each once."""
-        errors, self._errors = self._errors, []
-        return errors
+    def temperature(self, celsius: Array) -> Array:
+        """Temperatures as they read, °C."""
+        return np.full_like(celsius, self._first('overheat', 0.0)) if 'overheat' in self._active else celsius
 
-    # Values ----------------------------------------------------------------------------------------------------------
+    def take_motor_errors(self) -> list[tuple[int, int]]:
+        """Error messages to send now, joint and status as on the wire, each once."""
+        return [(int(joint), int(status)) for joint, status in self._take('motor_error')]
 
-    def _parse(self, name: str, kind: str, value: object) -> tuple[float, float]:
-        what = f'value of fault {name!r}'
-        if kind == 'none':
-            if value not in (None, True):
-                raise ConfigError(f'fault {name!r} takes no value, got {value!r}')
-            return (1.0, 0.0)
-        if kind == 'probability':
-            return (_number(what, value, 0.0, 1.0), 0.0)
-        if kind == 'ms':
-            return (_number(what, value, 0.0, 10_000.0), 0.0)
-        if kind == 'count':
-            return (float(int(_number(what, value, 1, 1000))), 0.0)
-        first, _, second = str(value).partition(':')
-        if kind == 'taxel':
-            names = [t.name for t in self._model.taxels]
-            if first in names:
-                return (float(names.index(first)), 0.0)
-            if not first.isdecimal():
-                raise UnknownName('taxel', first, names)
-            return (float(int(_number(what, first, 0, len(names) - 1))), 0.0)
-        if kind == 'motor':
-            return (_byte(what, first), _byte(what, second or '32'))
-        return (float(self._model.joint_index(first)), _number(what, second, -math.pi, math.pi))
+    def take_restart(self) -> float | None:
+        """How long the restart that begins now takes, s; None if there is none."""
+        restarts = self._take('restart')
+        return restarts[-1][0] / 1000.0 if restarts else None
+
+    # Inside ----------------------------------------------------------------------------------------------------------
+
+    def _first(self, name: str, otherwise: float) -> float:
+        return self._active[name].value[0] if name in self._active else otherwise
+
+    def _take(self, name: str) -> list[tuple[float, float]]:
+        if not self._once:
+            return []
+        taken = [value for kind, value in self._once if kind == name]
+        self._once = [one for one in self._once if one[0] != name]
+        return taken
+
+    def _setting(self, name: str, value: object) -> object:
+        return default_value(FAULTS[name], self._model) if value is None else value
 
 
-def _number(what: str, value: object, low: float, high: float) -> float:
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not low <= number <= high:
-        raise ConfigError(f'{what} is {value!r}; allowed: a number {low:g} … {high:g}')
-    return number
-
-
-def _byte(what: str, text: str) -> float:
-    try:
-        number = int(text, 0)
-    except ValueError:
-        number = -1
-    if not 0 <= number <= 255:
-        raise ConfigError(f'{what} holds {text!r}; allowed: whole numbers 0 … 255, as JOINT or JOINT:STATUS')
-    return float(number)
+def _swap(text: str, place: int, other: dict[str, str]) -> str:
+    if place >= len(text):
+        return text
+    return text[:place] + other.get(text[place], text[place]) + text[place + 1:]

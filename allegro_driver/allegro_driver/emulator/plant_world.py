@@ -21,7 +21,7 @@ class PlantWorld:
     """A hand at rest in its zero pose, palm up, without an object until :meth:`place`."""
 
     def __init__(self, model: HandModel, period_s: float, seed: int = 0) -> None:
-        """Compile the model; one step is one telemetry period."""
+        """Compile the model; one step is one period."""
         self._model, self._period = model, period_s
         self._bare = Plant(model, timestep=period_s)
         self.plant = self._bare
@@ -29,6 +29,22 @@ class PlantWorld:
         self._pressure = self._sensor.sense(self.plant.taxel_forces, period_s)
         self._gravity = self.plant.gravity
         self.failures = 0
+
+    @property
+    def period_s(self) -> float:
+        """Length of a step, s."""
+        return self._period
+
+    @period_s.setter
+    def period_s(self, value: float) -> None:
+        if value != self._period:
+            self._period = value
+            self._use_period(self._bare)
+            self._use_period(self.plant)
+
+    def _use_period(self, plant: Plant) -> None:
+        plant.timestep = self._period
+        plant.model.opt.timestep = self._period
 
     @property
     def position(self) -> Array:

@@ -13,12 +13,18 @@ from allegro_description.model import HandModel
 from allegro_description.state import Array, frozen
 
 GRAVITY = (-9.81, 0.0, 0.0)
-RATE_PER_MA = 0.01    # rad/s per mA: joint model of an independent V5 emulator, enough to close a loop
+RATE_PER_UNIT = {
+    'mA': 0.01,       # rad/s per mA: joint model of an independent V5 emulator, enough to close a loop
+    'PWM': 0.002,     # OURS: rad/s per count, so that a V4 finger joint at its bound moves at about 1 rad/s
+}
 LAG_S = 0.01          # OURS: the speed follows with this time constant, so that a host's damping term cannot ring
 
 
 class World(Protocol):
-    """Joints, touch and gravity, advanced by one telemetry period at a time; canonical order, SI units."""
+    """Joints, touch and gravity, advanced by one period at a time; canonical order, SI units."""
+
+    period_s: float
+    """Length of the next step, s; may be changed between steps."""
 
     @property
     def position(self) -> Array:
@@ -84,14 +90,13 @@ class Episodes(Protocol):
 
 
 class SimpleWorld:
-    """Each joint for itself: speed proportional to current, stops at the vendor's range. No touch, no objects."""
+    """Each joint for itself: speed proportional to torque, stops at the vendor's range. No touch, no objects."""
 
     def __init__(self, model: HandModel, period_s: float, position: Array | None = None) -> None:
         """Start at ``position`` (default: the zero pose clipped to the limits)."""
-        self._per_nm = model.per_nm
+        self._rate = RATE_PER_UNIT[model.actuation.unit] * model.per_nm
         self._range = np.array([j.urdf_range for j in model.joints])
-        self._period = period_s
-        self._blend = period_s / (period_s + LAG_S)
+        self.period_s = period_s
         start = np.zeros(len(model.joints)) if position is None else position
         self._position = np.clip(start, self._range[:, 0], self._range[:, 1])
         self._velocity = np.zeros(len(model.joints))
@@ -130,17 +135,21 @@ class SimpleWorld:
 
     def step(self, effort: Array) -> None:
         """Advance one period."""
-        wanted = RATE_PER_MA * effort * self._per_nm
-        speed = self._velocity + self._blend * (wanted - self._velocity)
-        free = np.clip(self._position + speed * self._period, self._range[:, 0], self._range[:, 1])
-        self._velocity = (free - self._position) / self._period
+        period = self.period_s
+        speed = self._velocity + period / (period + LAG_S) * (self._rate * effort - self._velocity)
+        free = np.clip(self._position + speed * period, self._range[:, 0], self._range[:, 1])
+        self._velocity = (free - self._position) / period
         self._position = free
 
 
 class NoEpisodes:
-    """Stands where the physics knows no objects."""
+    """Stands where there are no objects."""
 
     running = False
+
+    def __init__(self, reason: str = 'episodes need contacts: start the emulator with --physics mujoco') -> None:
+        """``reason`` says why not, in one sentence."""
+        self._reason = reason
 
     def start(self, seed: int, level: str, object_set: str) -> int:
         """Refuse.
@@ -148,7 +157,7 @@ class NoEpisodes:
         Raises:
             CommandRefused: always.
         """
-        raise CommandRefused('episodes need contacts: start the emulator with --physics mujoco')
+        raise CommandRefused(self._reason)
 
     def stop(self) -> bool:
         """Nothing runs."""
