@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from allegro_description.errors import AllegroError
 
-from allegro_driver.commands import calibrate, listing, monitor, play, pose, probe
+from allegro_driver.commands import calibrate, doctor, listing, monitor, play, pose, probe
 
 EPILOG = """examples:
   allegro-hand list                                 hands, links, and what no source could settle
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog='allegro-hand', description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = top.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    for module in (listing, probe, monitor, pose, play, calibrate):
+    for module in (listing, doctor, probe, monitor, pose, play, calibrate):
         module.add(commands)
     commands.add_parser('emulate', add_help=False, help='a simulated hand on the wire; see its own --help')
     return top
