@@ -28,7 +28,6 @@ class Cable(Generic[Unit]):
         self._queued = 0
         self._held: tuple[Unit, Peer] | None = None
         self._audience: Peer = None
-        self._heard = False
         self._junk_due = 0.0
         self._turn = 0.0
         self.counts = dict.fromkeys(('sent', 'received', 'lost', 'send_errors'), 0)
@@ -52,7 +51,7 @@ class Cable(Generic[Unit]):
     def send(self, unit: Unit, to: Peer, now: float) -> None:
         """Send a unit of the hand, through all faults."""
         faults = self._faults
-        self._audience, self._heard = to, True
+        self._audience = to
         if faults.happens('drop'):
             self.counts['lost'] += 1
             return
@@ -80,7 +79,7 @@ class Cable(Generic[Unit]):
     def _flood(self, now: float) -> None:
         rate = self._faults.flood_rate()
         since, self._turn = now - self._turn, now
-        if not rate or not self._heard:
+        if not rate or (self._audience is None and self._wire.kind == 'udp'):
             self._junk_due = 0.0
             return
         self._junk_due = min(self._junk_due + rate * since, MOST_JUNK)

@@ -76,7 +76,7 @@ class CanFirmware(BaseFirmware):
             Reading.SERIAL: lambda: (codec.serial(self.told_serial()),),
             Reading.INFO: lambda: (self.info(),),
         }
-        self._position_first = codec.switches['first_finger'] == 'index'
+        self._thumb_first = codec.switches['finger_order'] == 'thumb_first'
 
     # The seam ------------------------------------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class CanFirmware(BaseFirmware):
         """The position frames of all fingers in the order of sending."""
         frames = list(self.codec.position(self.measured().position))
         missing = self.faults.missing_finger()
-        if not self._position_first:
+        if self._thumb_first:
             frames.insert(0, frames.pop())
             missing = None if missing is None else (missing + 1) % len(frames)
         if missing is not None:
@@ -251,7 +251,9 @@ class ClassicFirmware(CanFirmware):
         if not isinstance(codec, V5FamilyHand):
             return []
         hot = set(self.body.hot)
-        errors = self.faults.take_motor_errors() + [(joint, OVERHEATING) for joint in sorted(hot - self._complained)]
+        base = int(codec.switches['error_motor_base'])
+        errors = [*self.faults.take_motor_errors(),
+                  *((base + joint, OVERHEATING) for joint in sorted(hot - self._complained))]
         self._complained = hot
         return [codec.error(motor, code) for motor, code in errors]
 

@@ -74,6 +74,7 @@ class BaseFirmware:
         self._frozen: Measured | None = None
         self.sample = 0
         self.restarts = self.foreign = 0
+        self._idle_s = 0.0
         self.body.servo = not self.has_servo
 
     def step(self, now_ms: int) -> None:
@@ -84,6 +85,7 @@ class BaseFirmware:
             self.restarts += 1
             self.reboot()
         self.body.step(now_ms)
+        self._idle_s = 0.0 if self.body.applied.any() else self._idle_s + self.body.world.period_s
         self.sample = (self.sample + 1) & 0xFFFFFFFF
 
     def reboot(self) -> None:
@@ -121,7 +123,7 @@ class BaseFirmware:
             'serial': self.serial, 'sample': self.sample, 'restarts': self.restarts, 'foreign': self.foreign,
             'servo': body.servo, 'hinf': body.positioning, 'gravity_rpy_cdeg': list(body.gravity_rpy),
             'calibrations': body.calibrations, 'beyond_clamp': body.beyond_clamp,
-            'torque': torque, 'torque_unit': unit, **({'current_ma': torque} if unit == 'mA' else {}),
+            'idle_s': round(self._idle_s, 4), 'torque': torque, 'torque_unit': unit, **({'current_ma': torque} if unit == 'mA' else {}),
             'temperature_c': [round(t, 2) for t in body.temperature.tolist()],
         }
 
