@@ -1,0 +1,1 @@
+"""Commands that show, what the README claims about the driver. Simulated hands only."""
