@@ -62,7 +62,7 @@ def identify(
 
 
 def _generation(peer: str, text: str, kind: str, info: HandInfo | None) -> list[str]:
-    """A V4 drives its motors with the duty cycle it is told, full scale 1200 counts at 12 V; older hands have 800 at 8 V.
+    """A V4 takes PWM counts, full scale 1200 at 12 V; generations before it have 800 at 8 V.
 
     A V5 on the same wire would take those counts for milliamps, beyond its limit.
     """

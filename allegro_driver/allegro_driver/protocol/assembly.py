@@ -15,55 +15,77 @@ PATIENCE = 100
 class FingerSet:
     """The position frames of one cycle of the hand.
 
-    Frames carry no cycle number, so the order on the wire has to tell cycles apart: the frame of the first finger
-    begins a set, each finger joins it once, and nothing else completes it. A frame that has no set to join, or comes
-    twice, spoils what is there until the first finger comes again. So a lost frame costs that cycle and old angles
-    never join new ones; only the loss of a whole cycle's length between two frames of a set would look the same. CAN
-    itself may deliver a frame twice in a row; such a copy changes nothing.
+    Frames carry no cycle number, so their order has to tell cycles apart: the first finger's begins a set and the
+    others follow one by one. Whatever else comes spoils the set until the first finger comes again. So a lost frame
+    costs its cycle, and old angles never join new ones: only the loss of whole cycles' length at one go could look like
+    no loss. CAN may deliver a frame twice in a row; such a copy changes nothing.
 
     Attributes:
         counts: position counts, canonical order.
-        incomplete: cycles that were dropped.
+        incomplete: stretches of dropped frames.
     """
 
-    def __init__(self, slices: Sequence[slice], first: int) -> None:
+    def __init__(self, slices: Sequence[slice], first: int = 0) -> None:
         """Wait for the first frame.
 
         Args:
             slices: canonical indices of each finger's joints.
-            first: the finger that begins a cycle.
+            first: the finger that begins a cycle; the others follow in their order, after the last one finger 0.
         """
-        self._slices, self._first = tuple(slices), first
-        self._all = (1 << len(slices)) - 1
-        self._arrived = 0
-        self._last = -1
+        self._slices = tuple(slices)
+        self._steps = tuple((finger - first) % len(slices) for finger in range(len(slices)))
+        self._next = 0
         self._spoilt = False
         self.counts: list[int] = [0] * slices[-1].stop
         self.incomplete = 0
 
     def add(self, finger: int, counts: Sequence[int]) -> bool:
         """Take a finger's counts; True when the set is complete."""
-        bit = 1 << finger
-        twice, self._last = finger == self._last, finger
-        joined = self._arrived & bit or finger != self._first
-        if twice and joined and self.counts[self._slices[finger]] == list(counts):
-            return False
-        if finger == self._first:
-            self.incomplete += self._spoilt or self._arrived != 0
-            self._spoilt, self._arrived = False, 0
-        elif self._arrived == 0 or self._arrived & bit:
-            self._spoilt, self._arrived = True, 0
-            return False
-        self._arrived |= bit
+        step, fingers = self._steps[finger], len(self._steps)
+        if step != self._next:
+            if step == (self._next - 1) % fingers and self.counts[self._slices[finger]] == list(counts):
+                return False
+            self._spoilt, self._next = True, 0
+            if step:
+                return False
+        if step == 0:
+            self.incomplete += self._spoilt
+            self._spoilt = False
         self.counts[self._slices[finger]] = counts
-        if self._arrived != self._all:
+        self._next = (step + 1) % fingers
+        return self._next == 0
+
+    def clear(self) -> None:
+        """Drop what has arrived."""
+        self._spoilt, self._next = False, 0
+
+
+class LooseFingerSet(FingerSet):
+    """For hands whose frames have no fixed order: complete when each finger has come.
+
+    A finger that comes again begins a new set, so two cycles mix for as long as the order allows no better.
+    """
+
+    def __init__(self, slices: Sequence[slice]) -> None:
+        """See :class:`FingerSet`."""
+        super().__init__(slices)
+        self._arrived: set[int] = set()
+
+    def add(self, finger: int, counts: Sequence[int]) -> bool:
+        """Take a finger's counts; True when the set is complete."""
+        if finger in self._arrived:
+            self.incomplete += 1
+            self._arrived.clear()
+        self._arrived.add(finger)
+        self.counts[self._slices[finger]] = counts
+        if len(self._arrived) < len(self._slices):
             return False
-        self._arrived = 0
+        self._arrived.clear()
         return True
 
     def clear(self) -> None:
         """Drop what has arrived."""
-        self._spoilt, self._arrived = False, 0
+        self._arrived.clear()
 
 
 class NewestReadings:

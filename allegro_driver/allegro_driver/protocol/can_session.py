@@ -16,7 +16,7 @@ from allegro_description.errors import CommandRefused, ConfigError, ProtocolErro
 from allegro_description.model import HandModel
 from allegro_description.state import Array
 
-from allegro_driver.protocol.assembly import FingerSet, NewestReadings
+from allegro_driver.protocol.assembly import FingerSet, LooseFingerSet, NewestReadings
 from allegro_driver.protocol.can_frames import CanFrame, wire_id
 from allegro_driver.protocol.joint_frames import JointFrames
 from allegro_driver.protocol.session import Message, Sample, SerialNumber
@@ -67,9 +67,10 @@ class CanSession:
         self._zero = self._joints.frames(self.torque_message, [0] * len(model.joints))
         self._positioning = False
         self.answers_hello = bool(self.switches['info_required'])
-        fingers = [finger.name for finger in model.fingers]
-        self._fingers = FingerSet(self._joints.slices, fingers.index(self.switches['first_finger']))
-        by_finger = [range(len(model.joints))[joints] for joints in self._joints.slices]
+        slices, order = self._joints.slices, self.switches['finger_order']
+        first = 0 if order == 'index_first' else len(slices) - 1  # the thumb is last in canonical order
+        self._fingers = LooseFingerSet(slices) if order == 'any' else FingerSet(slices, first)
+        by_finger = [range(len(model.joints))[joints] for joints in slices]
         self._temperature = NewestReadings(len(model.joints), by_finger, math.inf)
         self._tactile: NewestReadings | None = None
         self._current: NewestReadings | None = None

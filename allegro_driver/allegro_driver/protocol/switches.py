@@ -3,7 +3,8 @@
 Each has a safe default (the first value) and can be settled by looking at one real hand:
 
 ===================== ===================================================================================
-first_finger          the finger whose position frame begins a cycle: ``candump -t d`` shows the gap
+finger_order          order of the position frames in a cycle: ``candump -t d`` shows the gap between two
+                      cycles; ``any`` works with every order, but may mix cycles when a frame is lost
 info_required         whether a hand that does not answer INFO is refused; some V5 firmware never answers
 temperature_period_ms period of joint temperatures; V5 firmware keeps the message, nobody saw it sent
 period_bytes          V4: length of the PERIOD frame; 8 adds ``status_period_ms``, a stream of INFO (wiki)
@@ -35,7 +36,7 @@ ENTRY_KEYS = ('codec', 'order', 'default_address')
 Choices = Mapping[str, Sequence[Any]]
 Numbers = Mapping[str, tuple[int, int, int]]
 
-_ALL: Choices = {'first_finger': ('index', 'thumb'), 'info_required': (False, True)}
+_ALL: Choices = {'finger_order': ('index_first', 'thumb_first', 'any'), 'info_required': (False, True)}
 _V5: Choices = {**_ALL, 'error_motor_base': (0, 1)}
 _TIPS: Choices = {**_V5, 'fingertip_ids': ('both', 'new', 'old')}
 _NO_TEMPERATURE: Numbers = {'period_ms': (3, 1, 0xFFFF), 'temperature_period_ms': (0, 0, 0xFFFF)}

@@ -25,10 +25,6 @@ class V5FamilySession(ClassicCanSession):
         self._expect(Message.ERROR, (2,), self._error)
         self._expect(Message.CALIBRATION_DONE, tuple(range(9)), self._calibrated)
 
-    def calibrate(self) -> tuple[CanFrame, ...]:
-        """Take the present pose as zero. Irreversible: only with torque off and no load."""
-        return (CanFrame(wire_id(Message.CALIBRATE)),)
-
     def _error(self, place: int, data: bytes) -> MotorFault:
         error = MotorError.from_payload(data)
         why = ', '.join(error.reasons) or 'no reason given'
@@ -50,10 +46,8 @@ class V5FamilySession(ClassicCanSession):
         return SerialNumber(text, Serial(text).side, text[2:3])
 
 
-class V5CanSession(V5FamilySession):
-    """Allegro Hand V5 with four fingers, types A and B."""
-
-    codec = 'v5_can'
+class FingertipCanSession(V5FamilySession):
+    """Hands with a pressure per fingertip."""
 
     def __init__(self, model: HandModel, settings: Mapping[str, Any] | None = None) -> None:
         """See :class:`~.can_session.CanSession`."""
@@ -80,7 +74,17 @@ class V5CanSession(V5FamilySession):
         self._pressures.put(frame, [float(max(0, pressures[k])) for k in self._fields[frame]])
 
 
-class V5ThreeFingerCanSession(V5CanSession):
+class V5CanSession(FingertipCanSession):
+    """Allegro Hand V5 with four fingers, types A and B."""
+
+    codec = 'v5_can'
+
+    def calibrate(self) -> tuple[CanFrame, ...]:
+        """Take the present pose as zero. Irreversible: only with torque off and no load."""
+        return (CanFrame(wire_id(Message.CALIBRATE)),)
+
+
+class V5ThreeFingerCanSession(FingertipCanSession):
     """Allegro Hand V5 with three fingers; the fourth field of each joint frame is unused and sent as 0."""
 
     codec = 'v5_3f_can'

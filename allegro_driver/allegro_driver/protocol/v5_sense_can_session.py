@@ -86,6 +86,10 @@ class V5SenseCanSession(V5FamilySession):
         counts = [int(angle / lsb + (_GUARD if angle > 0 else -_GUARD)) for angle in angles]
         return self._joints.frames(Message.TORQUE, counts)
 
+    def calibrate(self) -> tuple[CanFrame, ...]:
+        """Take the present pose as zero. Irreversible: only with torque off and no load."""
+        return (CanFrame(wire_id(Message.CALIBRATE)),)
+
     def gravity_rpy(self, degrees: tuple[float, float, float]) -> tuple[CanFrame, ...]:
         """Tell the position loop how the hand is held: roll, pitch, yaw in degrees (convention UNVERIFIED).
 
