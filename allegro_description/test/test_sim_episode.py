@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from allegro_description.errors import ConfigError, UnknownName
-from allegro_description.model import load_hand
+from allegro_description.model import available_hands, load_hand
 from allegro_description.simulation.episode import DROP_DISTANCE, GRIP_FORCE_N, LEVELS, Episode, Score
 from allegro_description.simulation.objects import SHAPES, ObjectSpec, object_rng, sample_object
 from allegro_description.simulation.plant import GRAVITY, Plant
@@ -37,6 +37,20 @@ def trial(seed, level, squeeze, object_set='train', grip=True):
         episode.apply(t, plant)
         plant.advance(SUBSTEPS)
     raise AssertionError('the episode did not end')
+
+
+@pytest.mark.parametrize('name', available_hands())
+def test_episodes_begin_without_the_object_in_a_finger_or_are_refused(name):
+    hand = load_hand(*name.rsplit('_', 1))
+    if len(hand.fingers) < 4:
+        with pytest.raises(ConfigError, match='4-finger'):
+            Episode(hand, 0)
+        return
+    for seed in range(10):
+        episode = Episode(hand, seed)
+        plant = Plant(hand, episode.obj)
+        episode.reset(plant)
+        assert plant.object_penetration < 0.004
 
 
 def share_held(level, squeeze, seeds):

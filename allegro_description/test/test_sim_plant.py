@@ -1,14 +1,18 @@
 """Laws of the simulated hand: limits, touch, friction, the human's hand, both actuations, threads."""
 
+from dataclasses import replace
+
 import mujoco
 import numpy as np
 import pytest
 from allegro_description.errors import AllegroError, CommandRefused, ConfigError
-from allegro_description.model import load_hand
+from allegro_description.kinematics import Kinematics
+from allegro_description.mjcf import tip_shape
+from allegro_description.model import available_hands, load_hand
 from allegro_description.simulation.batch import Batch
 from allegro_description.simulation.objects import ObjectSpec
 from allegro_description.simulation.plant import GRAVITY, Plant
-from allegro_description.simulation.tactile import IDEAL, TactileParams, TactileSensor
+from allegro_description.simulation.tactile import IDEAL, TactileParams, TactileSensor, params_for
 
 HAND = load_hand()
 PRE = HAND.pose('pregrasp')
@@ -77,6 +81,49 @@ def test_joints_stay_within_the_mechanical_range_under_full_torque():
         plant.advance(500)
         assert (plant.position > low - 0.03).all()
         assert (plant.position < high + 0.03).all()
+
+
+@pytest.mark.parametrize('name', available_hands())
+def test_every_hand_holds_its_home_pose_with_its_gains_at_its_own_rate(name):
+    """The host's PD law on counted angles, one sample late, palm up: no ringing, little sag, nothing touches."""
+    hand = load_hand(*name.rsplit('_', 1))
+    period = 1e-3 * hand.protocol['can']['period_ms']
+    home = hand.pose('home')
+    plant = Plant(hand, timestep=1e-3)
+    plant.reset(home)
+    last, torque, track = home, np.zeros(len(home)), []
+    for _ in range(round(1.0 / period)):
+        angle = plant.encoder_position
+        plant.apply_torque(torque)
+        torque = hand.kp * (home - angle) - hand.kd * (angle - last) / period
+        last = angle
+        plant.advance(round(period / 1e-3))
+        track.append(plant.position)
+    settled = np.array(track[-round(0.3 / period):])
+    assert np.abs(settled[-1] - home).max() < 0.15
+    assert np.ptp(settled, axis=0).max() < 0.005
+    assert plant.data.ncon == 0
+
+
+@pytest.mark.parametrize('name', available_hands())
+def test_every_fingertip_feels_a_ball_at_its_end_whether_or_not_it_has_a_cell(name):
+    hand = load_hand(*name.rsplit('_', 1))
+    ball, home, felt = ObjectSpec('sphere', (0.01,), 0.05), hand.pose('home'), []
+    plant, links = Plant(hand, ball, timestep=1e-3), Kinematics(hand).link_poses(home)
+    for finger in hand.fingers:
+        tip = next(f for f in hand.frames if f.name == finger.tip)
+        dome = tip_shape(next(link for link in hand.links if link.name == tip.parent), tip)
+        bone = np.array(tip.xyz) / np.linalg.norm(tip.xyz)
+        reach = dome.size[0] + (dome.size[1] / 2 if dome.kind == 'capsule' else 0.0)
+        pose = links[tip.parent]
+        centre = pose[:3, :3] @ (dome.xyz + (reach + 0.01 - 0.0005) * bone) + pose[:3, 3]
+        plant.reset(home, (centre, np.array([1.0, 0, 0, 0])))
+        plant.advance(1)
+        felt.append(plant.tip_forces)
+    forces = np.array(felt)
+    assert forces.shape == (len(hand.fingers),) * 2
+    assert (np.diag(forces) > 0.1).all()
+    assert not (forces - np.diag(np.diag(forces))).any()
 
 
 def test_both_actuations_follow_the_same_scripted_close():
@@ -237,6 +284,24 @@ def test_readings_are_quantised_bounded_and_repeatable():
     assert first.max() <= HAND.actuation.tactile_saturation_pa
     np.testing.assert_allclose(first / 400.0, np.rint(first / 400.0), atol=1e-9)
     assert first[-1, -1] > 100e3                            # 30 N saturates whatever was drawn
+
+
+def test_barometers_are_scaled_to_their_contact_threshold():
+    """0.6 N is felt, and an untouched cell stays below the threshold for contact, on every hand with touch."""
+    for name in available_hands():
+        hand = load_hand(*name.rsplit('_', 1))
+        n = len(hand.taxels)
+        if not n:
+            assert TactileSensor(hand, np.random.default_rng(1)).sense(np.zeros(0), 0.003).shape == (0,)
+            continue
+        sensor = TactileSensor(hand, np.random.default_rng(1), replace(params_for(hand), dead_tip=0.0, dropout=0.0))
+        at_rest = np.array([sensor.sense(np.zeros(n), 0.003) for _ in range(200)])
+        touched = np.array([sensor.sense(np.full(n, 0.6), 0.003) for _ in range(200)])
+        on = hand.touch['contact_on_pa']
+        assert at_rest.max() <= on
+        assert (touched[-1] - at_rest[-1] > hand.touch['contact_off_pa']).mean() > 0.7
+        assert at_rest.max() < hand.touch['tare_limit_pa']
+    assert params_for(HAND) == TactileParams()
 
 
 def test_more_force_never_reads_less():

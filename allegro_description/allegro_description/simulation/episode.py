@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from allegro_description.errors import ConfigError, UnknownName
-from allegro_description.kinematics import axis_rotation
+from allegro_description.kinematics import Kinematics, axis_rotation
 from allegro_description.model import HandModel
 from allegro_description.simulation.objects import ObjectSpec, object_rng, sample_object
 from allegro_description.simulation.plant import GRAVITY, PALM_UP, Plant
@@ -105,12 +105,16 @@ class Episode:
 
         Raises:
             UnknownName: no such level or object set.
-            ConfigError: a negative seed.
+            ConfigError: a negative seed, or a hand whose fingers do not stand around the place of the object.
         """
         if level not in LEVELS:
             raise UnknownName('level', level, LEVELS)
         if not 0.0 <= tilt_max <= math.pi:
             raise ConfigError(f'tilt_max is {tilt_max}; allowed: 0 … pi rad')
+        if (Kinematics(hand).tip_positions(hand.pose('pregrasp'))[:, 0] < CRADLE[0]).any():
+            raise ConfigError(
+                f"{hand.name} does not close over the palm's +x side, where the object is presented; this task is for "
+                '4-finger hands')
         self.seed, self.level, self.object_set = seed, level, object_set
         self.obj = obj or sample_object(object_rng(seed, object_set, 0), object_set)
         self.start = hand.pose('pregrasp')
