@@ -149,10 +149,10 @@ class CanFirmware(BaseFirmware):
         return []
 
     def set_periods(self, **periods_ms: float) -> None:
-        """Give streams new periods; the first frames come with the next step."""
+        """Give streams new periods; the first frames come after one of them."""
         for name, period in periods_ms.items():
             stream = self.streams[name]
-            stream.period_ms, stream.next_ms = period, self._time_ms
+            stream.period_ms, stream.next_ms = period, self._time_ms + period
 
     def position_frames(self) -> list[CanFrame]:
         """The position frames of all fingers in the order of sending."""

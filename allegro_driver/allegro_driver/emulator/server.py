@@ -37,7 +37,7 @@ class EmulatorServer(Generic[Unit]):
         script: FaultScript | None = None,
     ) -> None:
         """Put the parts together; nothing is opened yet."""
-        self._config, self._firmware, self._episodes, self._faults = config, firmware, episodes, faults
+        self._config, self.firmware, self._episodes, self._faults = config, firmware, episodes, faults
         self.wire = wire
         self._cable = Cable(wire, faults)
         self._script = script
@@ -83,7 +83,7 @@ class EmulatorServer(Generic[Unit]):
     @property
     def address(self) -> str:
         """What a driver is told to find this hand, device number included."""
-        device = self._firmware.status().get('device', 0)
+        device = self.firmware.status().get('device', 0)
         return self.wire.address + (f'#{device}' if device else '')
 
     @property
@@ -116,7 +116,7 @@ class EmulatorServer(Generic[Unit]):
         if door is None:
             raise LinkError('the emulator is not open; call open() first')
         begin = time.monotonic()
-        due = begin + self._firmware.period_s
+        due = begin + self.firmware.period_s
         number = door.fileno()
         while not self._stopped:
             until = due if self._cable.due is None else min(due, self._cable.due)
@@ -128,7 +128,7 @@ class EmulatorServer(Generic[Unit]):
                 self._drain_wire()
             now = time.monotonic()
             behind = now - due
-            if behind > MAKE_UP * self._firmware.period_s:
+            if behind > MAKE_UP * self.firmware.period_s:
                 self._lost += behind
                 due = now
             for _ in range(MAKE_UP):
@@ -136,7 +136,7 @@ class EmulatorServer(Generic[Unit]):
                     break
                 self._late_max = max(self._late_max, now - due)
                 self._tick(now, now - begin)
-                due += self._firmware.period_s
+                due += self.firmware.period_s
                 now = time.monotonic()
             self._cable.flush(now)
 
@@ -148,9 +148,9 @@ class EmulatorServer(Generic[Unit]):
         self._faults.expire(now)
         now_ms = self._clock_ms(now)
         self._episodes.before_step()
-        self._firmware.step(now_ms)
+        self.firmware.step(now_ms)
         self._episodes.after_step()
-        for unit, to in self._firmware.stream(now_ms):
+        for unit, to in self.firmware.stream(now_ms):
             self._cable.send(unit, to, now)
 
     def _drain_wire(self) -> None:
@@ -163,7 +163,7 @@ class EmulatorServer(Generic[Unit]):
                 continue
             now = time.monotonic()
             try:
-                answers = self._firmware.hear(unit, sender, self._clock_ms(now))
+                answers = self.firmware.hear(unit, sender, self._clock_ms(now))
             except ProtocolError as error:
                 self._refused += 1
                 self._last_refusal = str(error)
@@ -192,7 +192,7 @@ class EmulatorServer(Generic[Unit]):
             'pid': os.getpid(), 'cpu_s': round(time.process_time(), 3),
             'uptime_s': round(time.monotonic() - self._started, 3),
             **self.ready(), 'wire': self.wire.kind, 'address': self.address,
-            'period_ms': round(self._firmware.period_s * 1000.0, 3),
+            'period_ms': round(self.firmware.period_s * 1000.0, 3),
             'physics': self._config.physics, 'model': f'{self._config.model}_{self._config.side}',
             **counts, 'refused': self._refused, 'last_refusal': self._last_refusal,
             'late_max_ms': round(self._late_max * 1000.0, 3), 'lost_ms': round(self._lost * 1000.0, 3),
