@@ -217,6 +217,11 @@ def test_every_unverified_point_has_a_default_and_a_test(hand):
         assert test, f'{name}: after the safe default and a semicolon, state the hardware test'
 
 
+def test_every_named_switch_of_a_wire_is_listed_as_unverified(hand):
+    settled = {'codec', 'order', 'default_address', 'period_ms', 'temperature_period_ms'}
+    assert set(hand.protocol['can']) - settled <= set(hand.unverified)
+
+
 def test_left_thumbs_of_unsure_sign_need_the_operators_word():
     assert {n for n in HANDS if load_hand(*n.rsplit('_', 1)).confirm} == {
         'v5_a_left', 'v5_b_left', 'v5_sense_left', 'v5_3f_left'}
