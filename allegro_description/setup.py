@@ -13,7 +13,7 @@ setup(
         ('share/ament_index/resource_index/packages', ['resource/' + NAME]),
         ('share/' + NAME, ['package.xml']),
         ('share/' + NAME + '/hands', glob('hands/*.yaml')),
-        ('share/' + NAME + '/urdf', glob('urdf/*.xacro')),
+        ('share/' + NAME + '/xacro', glob('xacro/*.xacro')),
         ('share/' + NAME + '/rviz', glob('rviz/*.rviz')),
         ('share/' + NAME + '/launch', glob('launch/*.launch.py')),
     ],

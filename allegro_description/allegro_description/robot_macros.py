@@ -1,8 +1,8 @@
 """``python -m allegro_description.robot_macros FOLDER``: write the xacro macro of every hand.
 
 Each file is the hand's URDF inside a macro with the parameters ``prefix`` (before every name), and ``parent``, ``xyz``
-and ``rpy`` (a link that the palm is fixed to, and where). The files in ``urdf/`` are made by this command and never
-edited; ``urdf/allegro_hand.urdf.xacro`` picks one of them.
+and ``rpy`` (a link that the palm is fixed to, and where). The files in ``xacro/`` are made by this command and never
+edited; ``xacro/allegro_hand.urdf.xacro`` picks one of them.
 """
 
 from __future__ import annotations

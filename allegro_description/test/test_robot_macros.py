@@ -8,12 +8,12 @@ import pytest
 from allegro_description.model import available_hands, load_hand
 from allegro_description.robot_macros import NAMESPACE, build_macro, macro_name
 from allegro_description.share import share_dir
-
-from allegro_description import robot_macros
 from allegro_description.urdf import build_urdf
 
+from allegro_description import robot_macros
+
 HANDS = available_hands()
-FOLDER = share_dir() / 'urdf'
+FOLDER = share_dir() / 'xacro'
 MACRO, IF, CALL = (f'{{{NAMESPACE}}}{tag}' for tag in ('macro', 'if', 'call'))
 
 
@@ -31,7 +31,7 @@ def test_the_shipped_files_are_what_the_command_writes(tmp_path, capsys):
     assert robot_macros.main([str(tmp_path)]) == 0
     written = {p.name: p.read_text() for p in tmp_path.iterdir()}
     shipped = {p.name: p.read_text() for p in FOLDER.glob('allegro_*_*.urdf.xacro')}
-    assert written == shipped, 'run: python -m allegro_description.robot_macros allegro_description/urdf'
+    assert written == shipped, 'run: python -m allegro_description.robot_macros allegro_description/xacro'
     assert len(capsys.readouterr().out.splitlines()) == len(HANDS)
 
 
