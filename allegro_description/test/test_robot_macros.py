@@ -6,11 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 from allegro_description.model import available_hands, load_hand
-from allegro_description.robot_macros import NAMESPACE, build_macro, macro_name
+from allegro_description.robot_macros import NAMESPACE, build_macro, macro_name, main
 from allegro_description.share import share_dir
 from allegro_description.urdf import build_urdf
-
-from allegro_description import robot_macros
 
 HANDS = available_hands()
 FOLDER = share_dir() / 'xacro'
@@ -28,7 +26,7 @@ def plain(element):
 
 
 def test_the_shipped_files_are_what_the_command_writes(tmp_path, capsys):
-    assert robot_macros.main([str(tmp_path)]) == 0
+    assert main([str(tmp_path)]) == 0
     written = {p.name: p.read_text() for p in tmp_path.iterdir()}
     shipped = {p.name: p.read_text() for p in FOLDER.glob('allegro_*_*.urdf.xacro')}
     assert written == shipped, 'run: python -m allegro_description.robot_macros allegro_description/xacro'
@@ -37,7 +35,7 @@ def test_the_shipped_files_are_what_the_command_writes(tmp_path, capsys):
 
 @pytest.mark.parametrize('arguments', [[], ['no/such/folder'], ['a', 'b']])
 def test_without_a_folder_nothing_is_written(arguments, capsys):
-    assert robot_macros.main(arguments) == 2
+    assert main(arguments) == 2
     assert 'usage' in capsys.readouterr().err
 
 
