@@ -26,8 +26,10 @@ setup(
             'hand_driver = allegro_driver.nodes.hand_driver:main',
             'tactile_publisher = allegro_driver.nodes.tactile_publisher:main',
             'episode_control = allegro_driver.nodes.episode_control:main',
+            'vendor_bridge = allegro_driver.nodes.vendor_bridge:main',
             'hand_emulator = allegro_driver.emulator.__main__:main',
             'allegro-hand = allegro_driver.cli:main',
         ],
+        'ros2doctor.checks': ['allegro_hand = allegro_driver.ros2_doctor:hand_check'],
     },
 )
