@@ -443,7 +443,7 @@ def test_switches_of_the_protocol_can_be_turned():
     def palm(**config):
         hand = Bench('v5_sense', ['saturated_taxel=palm'], **config)
         hand.say('204#030000000000', '100#')
-        return [data for _, i, data in hand.run(3) if i == 0x150][0][0]
+        return next(data for _, i, data in hand.run(3) if i == 0x150)[0]
 
     assert palm() == 254
     assert palm(switches='palm_scale=10') == 26  # a count of the palm is worth ten of other cells

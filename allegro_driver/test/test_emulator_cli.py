@@ -54,7 +54,9 @@ def test_help_teaches(capsys):
         main(['--help'])
     assert done.value.code == 0
     text = ' '.join(capsys.readouterr().out.split())
-    for word in ('--torque-watchdog-ms', 'saturated_taxel', 'examples:', 'start_episode', 'default 7000'):
+    for word in ('--torque-watchdog-ms', 'saturated_taxel', 'examples:', 'start_episode', 'default 7000', '--bus',
+                 '--pty-link', 'slcand -o -c -s8', 'candump', 'socketcan:vcan0', '--script', 'missing_finger', 'v5_3f',
+                 'plexus'):
         assert word in text
 
 

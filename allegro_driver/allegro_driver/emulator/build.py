@@ -10,8 +10,8 @@ from allegro_description.errors import ConfigError, MissingDependency
 from allegro_description.model import HandModel, load_hand
 
 from allegro_driver.emulator.body import HandBody
-from allegro_driver.emulator.can_firmware import ClassicFirmware, classic_faults
 from allegro_driver.emulator.can_wire import CanBusWire
+from allegro_driver.emulator.classic_firmware import ClassicFirmware, classic_faults
 from allegro_driver.emulator.config import EmulatorConfig, serial_number
 from allegro_driver.emulator.fault_table import split
 from allegro_driver.emulator.faults import FaultSet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from allegro_description.model import HandModel
 
 Setting = float | int | str | None
 
+_COLUMNS = 82   # of the description in the printed table
 ONCE = frozenset({'motor_error', 'restart'})
 """Faults that happen once instead of lasting."""
 
@@ -73,7 +75,9 @@ def describe() -> str:
     for name, kind in FAULTS.items():
         default = str(kind.default).format(finger='index', tip='index_tip', thumb='joint_13_0')
         shown = name if kind.value == 'none' else f'{name}[={default}]'
-        rows.append(f'  {shown:<32} {kind.doc}')
+        first, *more = textwrap.wrap(kind.doc, _COLUMNS)
+        rows.append(f'  {shown:<32} {first}')
+        rows.extend(' ' * 35 + line for line in more)
     return '\n'.join(rows)
 
 

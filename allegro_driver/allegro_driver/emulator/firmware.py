@@ -77,6 +77,11 @@ class BaseFirmware:
         self._idle_s = 0.0
         self.body.servo = not self.has_servo
 
+    @property
+    def device_number(self) -> int:
+        """0: no device numbers here."""
+        return 0
+
     def step(self, now_ms: int) -> None:
         """Advance by one period; a restart begins here."""
         pause_s = self.faults.take_restart()
@@ -123,7 +128,8 @@ class BaseFirmware:
             'serial': self.serial, 'sample': self.sample, 'restarts': self.restarts, 'foreign': self.foreign,
             'servo': body.servo, 'hinf': body.positioning, 'gravity_rpy_cdeg': list(body.gravity_rpy),
             'calibrations': body.calibrations, 'beyond_clamp': body.beyond_clamp,
-            'idle_s': round(self._idle_s, 4), 'torque': torque, 'torque_unit': unit, **({'current_ma': torque} if unit == 'mA' else {}),
+            'idle_s': round(self._idle_s, 4),
+            'torque': torque, 'torque_unit': unit, **({'current_ma': torque} if unit == 'mA' else {}),
             'temperature_c': [round(t, 2) for t in body.temperature.tolist()],
         }
 

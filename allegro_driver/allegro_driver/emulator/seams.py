@@ -92,6 +92,11 @@ class Firmware(Protocol[Unit]):
         """Time to the next step, s; the host may change it."""
         ...
 
+    @property
+    def device_number(self) -> int:
+        """Device number on a bus that it answers to, 0 where there is none."""
+        ...
+
     def hear(self, unit: Unit, sender: Peer, now_ms: int) -> Sequence[tuple[Unit, Peer]]:
         """Take a unit; return the answers and whom they are for.
 

@@ -83,7 +83,7 @@ class EmulatorServer(Generic[Unit]):
     @property
     def address(self) -> str:
         """What a driver is told to find this hand, device number included."""
-        device = self.firmware.status().get('device', 0)
+        device = self.firmware.device_number
         return self.wire.address + (f'#{device}' if device else '')
 
     @property
