@@ -36,7 +36,7 @@ class Clearance:
         """Gather the shapes and the pairs that count.
 
         Links that meet at a joint or overlap by construction do not count: those of one finger, and the palm with the
-        two links of each finger next to it (three of a thumb whose second and third joint share one place).
+        links of each finger's first two pivots (joints whose axes share a point count as one).
         """
         self._model = model
         shapes = {link.name: link.shapes for link in model.links}
@@ -99,8 +99,8 @@ class Clearance:
 
 def _near_palm(model: HandModel, finger: str) -> list[str]:
     chain = [j for j in model.joints if j.finger == finger]
-    twice = len(chain) > 2 and np.linalg.norm(chain[2].xyz) < 0.025
-    return [j.child for j in chain[: 3 if finger == 'thumb' and twice else 2]]
+    pivots = np.cumsum([k == 0 or any(j.xyz) for k, j in enumerate(chain)])
+    return [j.child for j, pivot in zip(chain, pivots, strict=True) if pivot <= 2]
 
 
 def _half_edges(shape: Shape) -> tuple[float, float, float]:
