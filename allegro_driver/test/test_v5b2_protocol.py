@@ -292,3 +292,20 @@ def test_damage_raises_protocol_errors_and_nothing_else():
                 refused += 1
     assert accepted > 1000
     assert refused > 30_000
+
+
+@given(payload=st.binary(min_size=164, max_size=164), tail=st.binary(max_size=3))
+def test_the_short_way_reads_what_the_long_way_reads(payload, tail):
+    datagram = encode_packet(Packet(MessageType.TELEMETRY, payload=payload)) + tail
+    short, long = V5B2Codec(MODEL).sample(datagram), V5B2Codec(MODEL).decode(datagram)
+    assert short.sequence == long.sequence
+    for name in ('position', 'current_ma', 'tactile'):
+        assert (getattr(short, name) == getattr(long, name)).all()
+
+
+@given(st.binary(max_size=200), st.integers(0, 180))
+def test_the_short_way_takes_whole_telemetry_only(noise, cut):
+    whole = encode_packet(Packet(MessageType.TELEMETRY, payload=bytes(164)))
+    assert V5B2Codec(MODEL).sample(whole[:cut][:179]) is None
+    assert V5B2Codec(MODEL).sample(noise) is None
+    assert V5B2Codec(MODEL).sample(V5B2Codec(MODEL).hello()) is None

@@ -16,6 +16,7 @@ hand acknowledges neither. The codec therefore remembers which mode it asked for
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,18 @@ from allegro_description.model import HandModel
 from allegro_description.state import Array, frozen
 from numpy.typing import NDArray
 
-from allegro_driver.protocol.v5b2_packets import FROM_HAND, MessageType, Packet, decode_packet, encode_packet
+from allegro_driver.protocol.session import Sample
+from allegro_driver.protocol.v5b2_packets import (
+    FROM_HAND,
+    HEADER_SIZE,
+    MAGIC,
+    PAYLOAD_LENGTH,
+    VERSION,
+    MessageType,
+    Packet,
+    decode_packet,
+    encode_packet,
+)
 from allegro_driver.protocol.v5b2_payloads import (
     FailMasks,
     Info,
@@ -33,7 +45,6 @@ from allegro_driver.protocol.v5b2_payloads import (
     NetConfig,
     Serial,
     TelemetryCounts,
-    counts_to_payload,
     rpy_to_payload,
 )
 
@@ -57,6 +68,10 @@ __all__ = [
 
 # UNVERIFIED: the usual unit of smart servos, 0.229 rpm per count, in rad/s. The vendor's host ignores the field.
 VELOCITY_UNIT_RAD_S = 0.229 * 2.0 * math.pi / 60.0
+_TELEMETRY_BEGIN = struct.pack('<IBBH', MAGIC, VERSION, MessageType.TELEMETRY, PAYLOAD_LENGTH[MessageType.TELEMETRY])
+_TELEMETRY_SIZE = HEADER_SIZE + PAYLOAD_LENGTH[MessageType.TELEMETRY]
+_COUNTER = struct.Struct('<I')
+_TORQUE = struct.Struct('<IBBHII16h')
 REPEAT_HINF = 3  # the vendor repeats the unacknowledged mode packet three times
 
 
@@ -168,8 +183,8 @@ class V5B2Codec:
         ma = self._checked(effort, 'torque') * self._model.per_nm
         clamp = self._model.clamp
         # The guard keeps a current that went through N·m and back from coming out one mA short.
-        counts = np.trunc(np.clip(ma + np.copysign(1e-9, ma), -clamp, clamp)).astype(np.int64)
-        return self._packet(MessageType.TORQUE, counts_to_payload(counts[self._to_wire].tolist()), timestamp_ms)
+        counts = np.minimum(np.maximum(ma + np.copysign(1e-9, ma), -clamp), clamp).astype(np.int16)
+        return self._torque_packet(counts, timestamp_ms)
 
     def targets(self, position: Array, timestamp_ms: int = 0) -> bytes:
         """Command angles to the on-board position mode, rounded to counts. Seed with the measured pose first.
@@ -189,7 +204,7 @@ class V5B2Codec:
         counts = to_counts(self._checked(position, 'position') / self._rad_per_count)
         if (np.abs(counts) > 32767).any():
             raise CommandRefused(f'targets refused: {position!r} rad does not fit the wire; nothing was sent')
-        return self._packet(MessageType.TORQUE, counts_to_payload(counts[self._to_wire].tolist()), timestamp_ms)
+        return self._torque_packet(counts.astype(np.int16), timestamp_ms)
 
     def hinf_mode(self, on: bool, timestamp_ms: int = 0) -> bytes:
         """Switch the on-board position mode. No acknowledgement: send three times, 2 ms apart, then wait 50 ms."""
@@ -227,6 +242,26 @@ class V5B2Codec:
         reader = _READERS[packet.type]
         message: Message = reader(packet.payload)
         return message
+
+    def sample(self, datagram: bytes) -> Sample | None:
+        """The measurement in a TELEMETRY packet, or None for any other datagram: the short way for the control loop."""
+        if not datagram.startswith(_TELEMETRY_BEGIN) or len(datagram) < _TELEMETRY_SIZE:
+            return None
+        order, at = self._from_wire, HEADER_SIZE
+        (number,) = _COUNTER.unpack_from(datagram, at)
+        position = np.frombuffer(datagram, '<i2', 16, at + 4)[order] * self._rad_per_count
+        current = np.frombuffer(datagram, '<i2', 16, at + 36)[order].astype(np.float64)
+        tactile = np.frombuffer(datagram, '<u2', 16, at + 68) * self._model.actuation.tactile_lsb_pa
+        for array in (position, current, tactile):
+            array.setflags(write=False)
+        return Sample(position, number, current, tactile)
+
+    def _torque_packet(self, counts: NDArray[np.int16], timestamp_ms: int) -> bytes:
+        datagram = _TORQUE.pack(
+            MAGIC, VERSION, MessageType.TORQUE, PAYLOAD_LENGTH[MessageType.TORQUE], self._sequence,
+            timestamp_ms & 0xFFFFFFFF, *counts[self._to_wire].tolist())
+        self._sequence = (self._sequence + 1) & 0xFFFFFFFF
+        return datagram
 
     def _telemetry(self, packet: Packet) -> Telemetry:
         raw = TelemetryCounts.from_payload(packet.payload)

@@ -10,8 +10,8 @@ import numpy as np
 from allegro_description.model import HandModel
 from allegro_description.state import Array
 
-from allegro_driver.protocol.session import CalibrationDone, HandInfo, Message, MotorFault, Sample, SerialNumber
-from allegro_driver.protocol.v5b2 import REPEAT_HINF, Info, MotorError, Serial, Telemetry, V5B2Codec
+from allegro_driver.protocol.session import CalibrationDone, HandInfo, Message, MotorFault, SerialNumber
+from allegro_driver.protocol.v5b2 import REPEAT_HINF, Info, MotorError, Serial, V5B2Codec
 from allegro_driver.protocol.v5b2 import CalibrationDone as V5B2CalibrationDone
 
 ZEROS = 5
@@ -80,9 +80,10 @@ class V5B2Session:
 
     def decode(self, unit: bytes) -> Message | None:
         """Read one datagram."""
+        sample = self._codec.sample(unit)
+        if sample is not None:
+            return sample
         message = self._codec.decode(unit)
-        if isinstance(message, Telemetry):
-            return Sample(message.position, message.sequence, message.current_ma, message.tactile)
         if isinstance(message, Info):
             return HandInfo(message.hardware, message.firmware, servo=bool(message.status & 1))
         if isinstance(message, Serial):
