@@ -159,6 +159,25 @@ def test_urdf_is_one_tree_of_primitives(every):
     assert kinds <= {'box', 'cylinder', 'sphere'}
 
 
+def test_mujocos_own_urdf_reader_finds_the_same_hand(every):
+    """A reader that shares no code with this project: same tree, masses and fingertips."""
+    root = ElementTree.fromstring(build_urdf(every.hand))
+    extension = ElementTree.SubElement(root, 'mujoco')
+    ElementTree.SubElement(extension, 'compiler', fusestatic='false', angle='radian')
+    model = mujoco.MjModel.from_xml_string(ElementTree.tostring(root, encoding='unicode'))
+    data = mujoco.MjData(model)
+    q = every.hand.pose('home')
+    for name, angle in zip(every.hand.joint_names, q, strict=True):
+        data.joint(name).qpos[0] = angle
+    mujoco.mj_kinematics(model, data)
+    tips = [data.body(f.tip).xpos for f in every.hand.fingers]
+    np.testing.assert_allclose(tips, every.kinematics.tip_positions(q), atol=1e-9)
+    assert model.njnt == len(every.hand.joints)
+    moving = [link for link in every.hand.links if link.name != every.hand.palm]
+    for link in moving:
+        assert float(model.body(link.name).mass[0]) == pytest.approx(link.mass)
+
+
 def test_prefix_separates_two_hands(every):
     hand = every.hand
     left, right = (ElementTree.fromstring(build_urdf(hand, p)) for p in ('a_', 'b_'))
