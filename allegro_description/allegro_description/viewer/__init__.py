@@ -2,7 +2,6 @@
 
 ::
 
-    meshes    triangle meshes of rounded primitives               pure
     surface   where a link's surface is; pads that lie on it      pure
     colours   palette and the pressure colour scale               pure
     scene     node tree of a hand, joint angles -> rotations      pure

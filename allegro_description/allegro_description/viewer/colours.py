@@ -1,4 +1,4 @@
-"""Colours of the view: the hand's materials and the pressure scale.
+"""Colours of the view: its signs and the pressure scale. Those of the hand itself are in ``meshes.materials``.
 
 The pressure scale is a straight walk through OKLCh (Björn Ottosson's OKLab, 2020): lightness rises evenly from the
 dark of the hand to a bright yellow while the hue turns from violet over red to yellow. Equal steps of pressure
@@ -12,14 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_description.meshes.materials import Colour as Colour
 from allegro_description.state import Array
 
-Colour = tuple[int, int, int]
-
-SHELL: Colour = (98, 104, 114)       # anodised links
-PALM: Colour = (80, 85, 94)
-METAL: Colour = (172, 178, 186)      # joint hubs
-SILICONE: Colour = (222, 216, 205)   # soft fingertips
 INVALID: Colour = (136, 138, 142)
 HATCH: Colour = (62, 64, 68)
 FORCE: Colour = (214, 48, 49)

@@ -19,10 +19,11 @@ import viser
 import websockets.asyncio.server as ws_server
 
 from allegro_description.errors import LinkError
+from allegro_description.meshes.mesh import Mesh
+from allegro_description.meshes.solids import arrow
 from allegro_description.model import HandModel
 from allegro_description.viewer import colours
 from allegro_description.viewer.live import LiveHand, ObjectView
-from allegro_description.viewer.meshes import Mesh, arrow
 from allegro_description.viewer.scene import HandScene, object_mesh, turn_to
 
 HOST = '127.0.0.1'

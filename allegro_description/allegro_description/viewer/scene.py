@@ -13,18 +13,20 @@ import numpy as np
 
 from allegro_description.errors import UnknownName
 from allegro_description.kinematics import homogeneous, rotation
-from allegro_description.model import HandModel, Joint, Link, Shape
+from allegro_description.meshes import solids
+from allegro_description.meshes.hand import hand_pieces
+from allegro_description.meshes.materials import MATERIALS, Colour
+from allegro_description.meshes.mesh import Mesh, merged
+from allegro_description.model import HandModel
 from allegro_description.state import Array
-from allegro_description.viewer import colours, meshes, surface
-from allegro_description.viewer.colours import Colour
-from allegro_description.viewer.meshes import Mesh
+from allegro_description.viewer import surface
 
 ROOT = '/hand'
 OBJECT_SHAPES = ('box', 'sphere', 'cylinder')
 
 _TIP_PAD = (0.0075, 0.0085)
-_LINK_PAD = (0.0070, 0.0075)
-_PALM_PAD = (0.0190, 0.0150)
+_LINK_PAD = (0.0070, 0.0055)
+_PALM_PAD = (0.0170, 0.0085)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +112,10 @@ class HandScene:
             nodes.append(Node(self.frame_paths[frame.name], np.array(frame.xyz), quaternion(rotation(frame.rpy))))
         self.nodes = tuple(nodes)
         self.joint_paths = tuple(self.link_paths[j.child] for j in model.joints)
-        self.parts = tuple(part for link in model.links for part in self._body(link))
+        pieces = hand_pieces(model)
+        self.parts = tuple(Part(f'{self.link_paths[link]}/{p.material}', p.mesh, MATERIALS[p.material].colour)
+                           for link, parts in pieces.items() for p in parts)
+        self._skins = {link: merged(p.mesh for p in parts) for link, parts in pieces.items()}
         self.taxels = tuple(self._taxel(k) for k in range(len(model.taxels)))
 
     def joint_rotations(self, position: Array) -> Array:
@@ -134,24 +139,6 @@ class HandScene:
             raise UnknownName('frame', name, paths)
         return paths[name]
 
-    def _body(self, link: Link) -> list[Part]:
-        path = self.link_paths[link.name]
-        tips = {f.tip for f in self.model.fingers}
-        tip = next((f for f in self.model.frames if f.name in tips and f.parent == link.name), None)
-        soft = _tip_shape(link, tip.xyz) if tip is not None else None
-        hard = [s for s in link.shapes if s is not soft]
-        if link.name == self.model.palm:
-            flange = [Part(f'{path}/flange', _flange(s), colours.METAL) for s in hard[:1] if s.kind == 'box']
-            return [Part(f'{path}/body', meshes.merged(map(meshes.shape_mesh, hard)), colours.PALM), *flange]
-        parts = []
-        if hard:
-            parts.append(Part(f'{path}/body', meshes.merged(map(meshes.shape_mesh, hard)), colours.SHELL))
-        joint = next(j for j in self.model.joints if j.child == link.name)
-        parts.append(Part(f'{path}/hub', _hub(joint, link), colours.METAL))
-        if soft is not None:
-            parts.append(Part(f'{path}/soft', meshes.shape_mesh(soft), colours.SILICONE))
-        return parts
-
     def _taxel(self, index: int) -> TaxelPart:
         taxel = self.model.taxels[index]
         frames = {f.name: f for f in self.model.frames}
@@ -160,31 +147,11 @@ class HandScene:
         while parent in frames:
             outer = frames[parent]
             pose, parent = homogeneous(outer.xyz, rotation(outer.rpy)) @ pose, outer.parent
-        shapes = next(link.shapes for link in self.model.links if link.name == parent)
+        skin = self._skins[parent]
         half = _TIP_PAD if taxel.tip else _PALM_PAD if parent == self.model.palm else _LINK_PAD
-        pad = surface.pad(shapes, pose, taxel.normal, half, name=taxel.name)
-        bars = surface.hatching(shapes, pose, taxel.normal, half)
+        pad = surface.pad(skin, pose, taxel.normal, half, name=taxel.name)
+        bars = surface.hatching(skin, pose, taxel.normal, half)
         return TaxelPart(f'{self.frame_paths[taxel.frame]}/{taxel.name}', pad, bars)
-
-
-def _tip_shape(link: Link, tip: Sequence[float]) -> Shape | None:
-    """The shape that forms the fingertip: the one whose centre is nearest to the tip frame."""
-    return min(link.shapes, key=lambda s: float(np.linalg.norm(np.subtract(s.xyz, tip))), default=None)
-
-
-def _hub(joint: Joint, link: Link) -> Mesh:
-    """A motor cap along the joint's axis, sized after the link it moves; it shows where the hand bends."""
-    thick = min((min(2 * s.size[0], 0.03) if s.kind != 'box' else min(s.size[:2]) for s in link.shapes), default=0.02)
-    cap = meshes.rounded_cylinder(0.36 * thick, 1.06 * thick, 0.0012)
-    wxyz = turn_to(np.array(joint.axis))
-    return cap.moved(homogeneous((0.0, 0.0, 0.0), matrix_of(wxyz)))
-
-
-def _flange(box: Shape) -> Mesh:
-    """A wrist flange below the palm, which also tells up from down."""
-    flange = meshes.rounded_cylinder(0.42 * min(box.size[:2]) + 0.006, 0.016, 0.002)
-    low = box.xyz[2] - box.size[2] / 2 - 0.007
-    return flange.moved(homogeneous((box.xyz[0], box.xyz[1], low), np.eye(3)))
 
 
 def matrix_of(wxyz: Array) -> Array:
@@ -209,11 +176,11 @@ def object_mesh(shape: str, size: Sequence[float]) -> Mesh:
     """
     x, y, z = (max(float(v), 1e-4) for v in size)
     if shape == 'box':
-        return meshes.rounded_box((x, y, z), min(0.003, 0.1 * min(x, y, z)))
+        return solids.rounded_box((x, y, z), min(0.003, 0.1 * min(x, y, z)))
     if shape == 'sphere':
-        unit = meshes.capsule(0.5, 0.0, 9)
+        unit = solids.capsule(0.5, 0.0, 9)
         return Mesh(unit.vertices * [x, y, z], unit.faces)
     if shape == 'cylinder':
-        unit = meshes.rounded_cylinder(0.5, z / x, 0.02, 9)
+        unit = solids.rounded_cylinder(0.5, z / x, 0.02, 9)
         return Mesh(unit.vertices * [x, y, x], unit.faces)
     raise UnknownName('object shape', shape, OBJECT_SHAPES)

@@ -1,7 +1,7 @@
 """Where the surface of a link is, and pads that lie on it.
 
 The taxel frames of a hand sit on the centre line of their links, because that is all the vendor publishes; a reading is
-only legible on the skin. A pad is therefore projected along the taxel's normal onto the link's shapes.
+only legible on the skin. A pad is therefore projected along the taxel's normal onto the link's mesh.
 """
 
 from __future__ import annotations
@@ -11,53 +11,38 @@ from collections.abc import Sequence
 import numpy as np
 
 from allegro_description.errors import ConfigError
-from allegro_description.model import Shape
+from allegro_description.meshes.mesh import Mesh, merged
 from allegro_description.state import Array
-from allegro_description.viewer.meshes import Mesh, box_edge, merged, shape_pose
 
-#: How far outside a link the projection starts, m; larger than any link of a hand.
-REACH = 0.2
-_STEPS = 64
+#: A pad follows the skin down to this far below its highest place and bridges what is deeper (seams, grooves), m.
+_DRAPE = 0.0030
 
 
-def distance(shapes: Sequence[Shape], points: Array) -> Array:
-    """Signed distance from points (n, 3) of the link frame to the union of shapes, m; negative inside, (n,)."""
-    result = np.full(len(points), np.inf)
-    for shape in shapes:
-        pose = shape_pose(shape)
-        local = (points - pose[:3, 3]) @ pose[:3, :3]
-        result = np.minimum(result, _one(shape, local))
-    return result
+def project(mesh: Mesh, points: Array, normal: Array) -> Array:
+    """Move each point (n, 3) along ``normal`` (unit, (3,)) to the outermost surface of a mesh on its line, (n, 3).
 
-
-def _one(shape: Shape, p: Array) -> Array:
-    size = shape.size
-    if shape.kind == 'box':
-        edge = box_edge(size)
-        q = np.abs(p) - (np.asarray(size) / 2 - edge)
-        gap: Array = np.linalg.norm(np.maximum(q, 0), axis=1) + np.minimum(q.max(axis=1), 0) - edge
-        return gap
-    if shape.kind == 'cylinder':
-        q = np.stack([np.linalg.norm(p[:, :2], axis=1) - size[0], np.abs(p[:, 2]) - size[1] / 2], axis=1)
-        rim: Array = np.linalg.norm(np.maximum(q, 0), axis=1) + np.minimum(q.max(axis=1), 0)
-        return rim
-    half = size[1] / 2 if shape.kind == 'capsule' else 0.0
-    core = p - np.stack([np.zeros(len(p)), np.zeros(len(p)), np.clip(p[:, 2], -half, half)], axis=1)
-    centre: Array = np.linalg.norm(core, axis=1)
-    return centre - size[0]
-
-
-def project(shapes: Sequence[Shape], points: Array, normal: Array) -> Array:
-    """Move each point (n, 3) along ``normal`` (unit, (3,)) to the outermost surface on its line, (n, 3).
-
-    Lines that miss the shapes give NaN rows.
+    Lines that miss the mesh give NaN rows.
     """
-    reach = np.full(len(points), REACH)
-    for _ in range(_STEPS):
-        gap = distance(shapes, points + reach[:, None] * normal)
-        reach -= gap
-    on = np.abs(distance(shapes, points + reach[:, None] * normal)) < 1e-6
-    return np.where(on[:, None], points + reach[:, None] * normal, np.nan)
+    u, v = tangents(normal)
+    flat = np.stack([u, v, normal])
+    corners, wanted = (mesh.vertices @ flat.T)[mesh.faces], points @ flat.T
+    low, high = wanted[:, :2].min(axis=0) - 1e-9, wanted[:, :2].max(axis=0) + 1e-9
+    a, b, c = (corners[:, k] for k in range(3))
+    turn = _cross(b - a, c - a)
+    near = (corners[:, :, :2].min(axis=1) <= high).all(axis=1) & (corners[:, :, :2].max(axis=1) >= low).all(axis=1)
+    near &= turn > 1e-14  # facing the same way as the normal
+    a, b, c, turn = a[near], b[near], c[near], turn[near]
+    p = wanted[:, None, :]
+    wa, wb = _cross(b - p, c - p) / turn, _cross(c - p, a - p) / turn
+    wc = 1 - wa - wb
+    inside = (wa >= -1e-9) & (wb >= -1e-9) & (wc >= -1e-9)
+    height = np.where(inside, wa * a[:, 2] + wb * b[:, 2] + wc * c[:, 2], -np.inf).max(axis=1, initial=-np.inf)
+    lifted = points + np.outer(np.where(np.isfinite(height), height - wanted[:, 2], np.nan), normal)
+    return np.asarray(lifted)
+
+
+def _cross(a: Array, b: Array) -> Array:
+    return np.asarray(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])
 
 
 def tangents(normal: Array) -> tuple[Array, Array]:
@@ -68,12 +53,22 @@ def tangents(normal: Array) -> tuple[Array, Array]:
     return np.cross(v, normal), v
 
 
-def pad(shapes: Sequence[Shape], pose: Array, normal: Sequence[float], half: tuple[float, float],
-        height: float = 0.0007, name: str = '') -> Mesh:
+def _heights(mesh: Mesh, pose: Array, flat: Array, facing: Array, name: str) -> Array:
+    """How far along ``facing`` the skin lies over points of a taxel's plane, m, (n,); the first one must meet it."""
+    turn, origin = pose[:3, :3], pose[:3, 3]
+    height = ((project(mesh, flat @ turn.T + origin, turn @ facing) - origin) @ turn) @ facing
+    if np.isnan(height[0]):
+        raise ConfigError(f'taxel {name!r}: the line along its normal {facing.tolist()} does not meet its link')
+    highest = np.nanmax(height)
+    return np.asarray(np.maximum(np.where(np.isnan(height), highest - _DRAPE, height), highest - _DRAPE))
+
+
+def pad(mesh: Mesh, pose: Array, normal: Sequence[float], half: tuple[float, float], height: float = 0.0008,
+        name: str = '') -> Mesh:
     """A thin cushion lying on the surface around a taxel, in the taxel's own frame.
 
     Args:
-        shapes: the shapes of the taxel's link, link frame.
+        mesh: the taxel's link, link frame.
         pose: taxel frame in the link frame, (4, 4).
         normal: where the cell faces, taxel frame.
         half: half width and half height of the rounded outline, m.
@@ -93,15 +88,7 @@ def pad(shapes: Sequence[Shape], pose: Array, normal: Sequence[float], half: tup
     outline = (np.sign(c) * np.abs(c) ** (2 / 3) * half[0])[:, None] * u + (
         np.sign(s) * np.abs(s) ** (2 / 3) * half[1])[:, None] * v
     flat = np.concatenate([np.zeros((1, 3)), *(level * outline for level in levels)])
-    turn, origin = pose[:3, :3], pose[:3, 3]
-    hit = project(shapes, flat @ turn.T + origin, turn @ facing)
-    if np.isnan(hit[0]).any():
-        raise ConfigError(f'taxel {name!r}: the line along its normal {tuple(normal)} does not meet its link')
-    skin = (hit - origin) @ turn
-    # beyond the rim of the link the pad ends in the tangent plane of its nearest hit
-    depth = skin @ facing
-    depth = np.where(np.isnan(depth), np.nanmin(depth), depth)
-    skin = flat - np.outer(flat @ facing, facing) + np.outer(depth, facing)
+    skin = flat + np.outer(_heights(mesh, pose, flat, facing, name), facing)
     lift = np.concatenate([[1.0], np.repeat([1.0, 1.0, 0.85, 0.4], segments)]) * height
     vertices = np.concatenate([skin + np.outer(lift, facing), skin[-segments:] - 2 * height * facing])
     here, after = np.arange(segments), np.roll(np.arange(segments), -1)
@@ -113,12 +100,12 @@ def pad(shapes: Sequence[Shape], pose: Array, normal: Sequence[float], half: tup
     return Mesh(vertices, np.concatenate(faces).astype(np.int32))
 
 
-def hatching(shapes: Sequence[Shape], pose: Array, normal: Sequence[float], half: tuple[float, float],
-             height: float = 0.0011) -> Mesh:
+def hatching(mesh: Mesh, pose: Array, normal: Sequence[float], half: tuple[float, float],
+             height: float = 0.0012) -> Mesh:
     """Diagonal bars over a pad, in the taxel's own frame: the sign of a reading that is not valid.
 
     Args:
-        shapes: the shapes of the taxel's link, link frame.
+        mesh: the taxel's link, link frame.
         pose: taxel frame in the link frame, (4, 4).
         normal: where the cell faces, taxel frame.
         half: half width and half height of the pad's outline, m.
@@ -131,14 +118,11 @@ def hatching(shapes: Sequence[Shape], pose: Array, normal: Sequence[float], half
     bars = []
     for step in steps:
         reach = 0.8 * np.sqrt(1 - step**2)
-        rows = [np.stack([(along * reach + side) * half[0], (along * reach - side) * half[1]], axis=1)
-                for side in (step / 2 - width, step / 2 + width)]
-        flat = np.concatenate(rows)
-        points = flat[:, :1] * u + flat[:, 1:] * v
-        turn, origin = pose[:3, :3], pose[:3, 3]
-        depth = ((project(shapes, points @ turn.T + origin, turn @ facing) - origin) @ turn) @ facing
-        depth = np.where(np.isnan(depth), np.nanmin(depth), depth)
-        k, n = np.arange(len(along) - 1), len(along)
-        faces = np.concatenate([np.stack([k, n + k, n + k + 1], axis=1), np.stack([k, n + k + 1, k + 1], axis=1)])
-        bars.append(Mesh(points + np.outer(depth + height, facing), faces.astype(np.int32)))
-    return merged(bars)
+        bars += [np.stack([(along * reach + side) * half[0], (along * reach - side) * half[1]], axis=1)
+                 for side in (step / 2 - width, step / 2 + width)]
+    flat = np.concatenate([np.zeros((1, 2)), *bars])
+    points = flat[:, :1] * u + flat[:, 1:] * v
+    points = (points + np.outer(_heights(mesh, pose, points, facing, '') + height, facing))[1:]
+    k, n = np.arange(len(along) - 1), len(along)
+    faces = np.concatenate([np.stack([k, n + k, n + k + 1], axis=1), np.stack([k, n + k + 1, k + 1], axis=1)])
+    return merged(Mesh(part, faces.astype(np.int32)) for part in np.split(points, len(steps)))

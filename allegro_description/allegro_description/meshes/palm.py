@@ -1,0 +1,238 @@
+"""The palm: a body cut from an outline with pockets for what moves in it, back cover, grip pad, wrist flange, plug.
+
+Hands whose fingers stand in a row are cut along x, out of the palm; hands whose fingers stand around it along z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from allegro_description.meshes import fittings, outlines, solids
+from allegro_description.meshes.anatomy import Bone, Pivot, sweep
+from allegro_description.meshes.fittings import Piece, Seat
+from allegro_description.meshes.materials import GRIP, METAL, PLATE, SHELL
+from allegro_description.meshes.mesh import Mesh, merged
+from allegro_description.model import HandModel
+from allegro_description.state import Array
+
+#: Air around a link that turns in a pocket, m.
+_AIR = 0.002
+#: A strip of the palm narrower than this is left out, m.
+_LIP = 0.020
+#: A palm nearly as thick as wide has its fingers around it, not in a row.
+_ROUND = 0.7
+_BACK = 0.004
+
+
+@dataclass(frozen=True)
+class Pocket:
+    """Room for a link that swings in the palm: its sides (y, y, z, z) and how far back it goes (x), m."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float
+    deep: float
+
+
+def pieces(model: HandModel, palm: Bone, children: Mapping[str, Bone], seats: Mapping[str, Seat]) -> Iterator[Piece]:
+    """All parts of the palm, in its frame."""
+    size = palm.high - palm.low
+    if size[0] > _ROUND * size[1]:
+        yield from _column(palm, children)
+    else:
+        yield from _slab(model, palm, children, seats)
+    yield from _wrist(palm)
+
+
+def _slab(model: HandModel, palm: Bone, children: Mapping[str, Bone], seats: Mapping[str, Seat]) -> Iterator[Piece]:
+    low, high = palm.low, palm.high
+    back, front = float(low[0]), float(high[0])
+    pockets = [_pocket(model, pivot) for pivot in palm.outer if not _stands(palm, pivot)]
+    plain, cut = _outline(low, high, []), _outline(low, high, pockets)
+    floor = min([p.deep for p in pockets], default=front)
+    if floor - back > 0.010:
+        yield Piece(SHELL, _along_x(solids.prism(plain, back + _BACK, floor, 0.0020, 2)))
+        yield Piece(SHELL, _along_x(solids.prism(cut, floor - 0.0015, front, 0.0022, 3)))
+    else:
+        plain = cut
+        yield Piece(SHELL, _along_x(solids.prism(cut, back + _BACK, front, 0.0022, 3)))
+    lid = outlines.inset(plain, 0.0008)
+    yield Piece(PLATE, _along_x(solids.prism(lid, back, back + _BACK + 0.0004, 0.0016, 3)))
+    yield Piece(METAL, _back_screws(low, high, lid))
+    yield from _pad(low, high, cut)
+    for pivot in palm.outer:
+        child = children[pivot.joint.child]
+        if _stands(palm, pivot):
+            yield _turntable(palm, pivot, child)
+        else:
+            yield from _bearing(palm, pivot, seats[pivot.joint.name], _pocket(model, pivot))
+
+
+def _along_x(mesh: Mesh) -> Mesh:
+    """Turn a plate made in xy along z into one made in the palm's yz along x."""
+    return mesh.moved(np.array([[0.0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]))
+
+
+def _pocket(model: HandModel, pivot: Pivot) -> Pocket:
+    low, high = sweep(model, pivot.joint)
+    return Pocket(*(float(v) for v in (low[1] - _AIR, high[1] + _AIR, low[2] - _AIR, high[2] + _AIR, low[0] - _AIR)))
+
+
+def _stands(palm: Bone, pivot: Pivot) -> bool:
+    """Whether a link stands on top of the palm and turns about its own bone there."""
+    return pivot.rolls and bool(pivot.at[2] > palm.low[2] + 0.7 * (palm.high[2] - palm.low[2]))
+
+
+def _outline(low: Array, high: Array, pockets: Sequence[Pocket]) -> Array:
+    """The palm seen from the front, (y, z), drawn in at the wrist, with notches from the top and from the sides."""
+    z1 = float(high[2])
+    left, right = (_edge(low, high, side, [p for p in pockets if p.top <= z1]) for side in (-1.0, 1.0))
+    top = []
+    for pocket in sorted((p for p in pockets if p.top > z1), key=lambda p: -p.left):
+        first, last = min(pocket.right, float(high[1]) - 0.0025), max(pocket.left, float(low[1]) + 0.0025)
+        top += [((first, z1), 0.003), ((first, pocket.bottom), 0.004), ((last, pocket.bottom), 0.004),
+                ((last, z1), 0.003)]
+    chain = [*right, *top, *reversed(left)]
+    return outlines.rounded([p for p, _ in chain], [r for _, r in chain], 5)
+
+
+def _edge(low: Array, high: Array, side: float, pockets: Sequence[Pocket]) -> list[tuple[tuple[float, float], float]]:
+    """Corners with their radii along one side of the palm, wrist to fingers; ``side`` is the sign of y."""
+    edge = float(high[1] if side > 0 else -low[1])
+    z0, z1 = float(low[2]), float(high[2])
+    drawn, rise = 0.16 * float(high[1] - low[1]), z0 + 0.22 * (z1 - z0)
+    corners = [((edge - drawn, z0), 0.011), ((edge, rise), 0.011)]
+    for pocket in pockets:
+        inner, outer = sorted((side * pocket.left, side * pocket.right))
+        if outer < edge - 0.012:
+            continue
+        if pocket.bottom < z0 + _LIP:  # too little would be left below: the corner goes
+            corners = [((min(inner, edge - drawn), z0), 0.009), ((inner, pocket.top), 0.006)]
+        else:
+            corners = [corners[0], ((edge, min(rise, pocket.bottom - 0.008)), 0.011), ((edge, pocket.bottom), 0.004),
+                       ((inner, pocket.bottom), 0.006), ((inner, pocket.top), 0.006)]
+        corners.append(((edge, pocket.top), 0.004))
+    corners.append(((edge, z1), 0.009))
+    return [((side * y, z), radius) for (y, z), radius in corners]
+
+
+def _back_screws(low: Array, high: Array, lid: Array) -> Mesh:
+    """Screws in the corners of the back cover, where it reaches them."""
+    y0, y1, z0, z1 = (float(v) for v in (low[1], high[1], low[2], high[2]))
+    inner = 0.24 * (y1 - y0)
+    middle = z1 - 0.55 * (z1 - z0)
+    corners = np.array([(y0 + 0.007, z1 - 0.008), (y1 - 0.007, z1 - 0.008), (y0 + 0.007, middle), (y1 - 0.007, middle),
+                        (y0 + inner, z0 + 0.008), (y1 - inner, z0 + 0.008)])
+    return merged(
+        fittings.screw(0.0022).moved(fittings.frame(np.array([low[0], y, z]), np.array([-1.0, 0, 0]), np.eye(3)[2]))
+        for y, z in corners[_contains(outlines.inset(lid, 0.003), corners)])
+
+
+def _pad(low: Array, high: Array, outline: Array) -> Iterator[Piece]:
+    """A rubber pad on the widest plain stretch of the front."""
+    area = _free_rectangle(outline, low, high)
+    if area is None:
+        return
+    y0, y1, z0, z1 = area
+    pad, _ = fittings.cover(y1 - y0, z1 - z0, 0.0014, 0.009, False)
+    place = fittings.frame(np.array([high[0], (y0 + y1) / 2, (z0 + z1) / 2]), np.array([1.0, 0, 0]),
+                           np.array([0, 0, 1.0]))
+    yield Piece(GRIP, pad.moved(place))
+
+
+def _free_rectangle(outline: Array, low: Array, high: Array) -> tuple[float, float, float, float] | None:
+    """The largest rectangle on a 3 mm raster inside an outline, drawn in by its rim, (y, y, z, z)."""
+    step = 0.003
+    ys, zs = np.arange(low[1], high[1], step), np.arange(low[2], high[2], step)
+    inside = _contains(outline, np.stack(np.meshgrid(ys, zs, indexing='ij'), axis=-1).reshape(-1, 2))
+    free = inside.reshape(len(ys), len(zs))
+    best, found = 0, None
+    depth = np.zeros(len(ys), dtype=int)
+    for k in range(len(zs)):
+        depth = np.where(free[:, k], depth + 1, 0)
+        for first in range(len(ys)):
+            least = depth[first]
+            for last in range(first, len(ys)):
+                least = min(least, depth[last])
+                if least == 0:
+                    break
+                if least * (last - first + 1) > best:
+                    best, found = least * (last - first + 1), (first, last, k - least + 1, k)
+    if found is None:
+        return None
+    a, b, c, d = found
+    rim = 0.005
+    area = (float(ys[a]) + rim, float(ys[b]) - rim, float(zs[c]) + rim, float(zs[d]) - rim)
+    return area if area[1] - area[0] > 0.015 and area[3] - area[2] > 0.015 else None
+
+
+def _contains(outline: Array, points: Array) -> np.ndarray:
+    """Which points lie inside an outline (even-odd rule), (n,)."""
+    a, b = outline, np.roll(outline, -1, axis=0)
+    y = points[:, 1][:, None]
+    crosses = (a[:, 1] > y) != (b[:, 1] > y)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        at = a[:, 0] + (y - a[:, 1]) * (b[:, 0] - a[:, 0]) / (b[:, 1] - a[:, 1])
+    return np.asarray((crosses & (points[:, 0][:, None] < at)).sum(axis=1) % 2 == 1)
+
+
+def _turntable(palm: Bone, pivot: Pivot, child: Bone) -> Piece:
+    """The ring in which a finger turns on top of the palm."""
+    radius = min(0.5 * float(max(child.high[:2] - child.low[:2])), 0.0165)
+    top = (float(palm.high[2]) - float(pivot.at[2])) / abs(float(pivot.axis[2]))
+    ring = fittings.collar(radius, -0.003, 0.0016)
+    centre = pivot.at + pivot.axis * np.sign(pivot.axis[2]) * top
+    return Piece(METAL, ring.moved(fittings.frame(centre, pivot.axis * np.sign(pivot.axis[2]), np.array([0, 1.0, 0]))))
+
+
+def _bearing(palm: Bone, pivot: Pivot, own: Seat, pocket: Pocket) -> Iterator[Piece]:
+    """Cheeks and caps around a hinge in a pocket of the palm, held by the pocket's nearest wall."""
+    if abs(pivot.axis[2]) > 0.5:
+        side = 1.0 if pivot.at[1] > 0 else -1.0
+        away = np.array([0.0, side, 0.0])
+        reach = abs(float(pivot.at[1]) - (pocket.left if side > 0 else pocket.right)) + 0.004
+    else:
+        away = np.array([0.0, 0.0, 1.0])
+        reach = float(pivot.at[2]) - pocket.bottom + 0.004
+    pose = fittings.frame(pivot.at, pivot.axis, away)
+    for cheek in fittings.lugs(own, max(reach, own.radius + 0.004), 2.2 * own.radius):
+        yield Piece(SHELL, cheek.moved(pose))
+    for disc in fittings.caps(own):
+        yield Piece(METAL, disc.moved(pose))
+
+
+def _column(palm: Bone, children: Mapping[str, Bone]) -> Iterator[Piece]:
+    """A palm with its fingers around it: an eight-sided body, a base plate and a turntable per finger."""
+    low, high = palm.low, palm.high
+    centre, size = (low + high) / 2, high - low
+    x, y = size[0] / 2, size[1] / 2
+    cut = 0.36 * min(x, y)
+    corners = [(-x + cut, -y), (x - cut, -y), (x, -y + cut), (x, y - cut), (x - cut, y), (-x + cut, y), (-x, y - cut),
+               (-x, -y + cut)]
+    outline = outlines.rounded(corners, 0.008, 5) + centre[:2]
+    yield Piece(SHELL, solids.prism(outline, low[2] + 0.008, high[2] - 0.004, 0.002, 3))
+    yield Piece(PLATE, solids.prism(outlines.inset(outline, 0.001), high[2] - 0.0045, high[2], 0.0012))
+    yield Piece(METAL, solids.prism(outlines.inset(outline, -0.0008), low[2], low[2] + 0.0085, 0.0012))
+    for pivot in palm.outer:
+        yield _turntable(palm, pivot, children[pivot.joint.child])
+
+
+def _wrist(palm: Bone) -> Iterator[Piece]:
+    """Flange below the palm, which also tells up from down, and the plug at its back."""
+    size, centre = palm.high - palm.low, (palm.low + palm.high) / 2
+    radius = 0.40 * float(min(size[:2])) + 0.006
+    bottom = float(palm.low[2])
+    flange = solids.lathe([(radius - 0.001, bottom - 0.012), (radius, bottom - 0.011), (radius, bottom - 0.005),
+                           (radius, bottom - 0.005), (radius - 0.004, bottom - 0.004), (radius - 0.004, bottom - 0.004),
+                           (radius - 0.004, bottom + 0.002)], 40)
+    place = np.eye(4)
+    place[:2, 3] = centre[:2]
+    yield Piece(METAL, flange.moved(place))
+    width, tall = 0.2 * float(size[1]), 0.016
+    plug = solids.rounded_box((0.008, width, tall), 0.0015, 3)
+    place[:3, 3] = palm.low[0] - 0.003, centre[1], bottom + 0.5 * tall + 0.012
+    yield Piece(GRIP, plug.moved(place))
