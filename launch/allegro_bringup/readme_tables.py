@@ -1,4 +1,8 @@
-"""The parameter tables of the README, from the declarations: ``python -m allegro_bringup.readme_tables README.md``."""
+"""The tables of the README that follow from declarations: ``python -m allegro_bringup.readme_tables README.md``.
+
+Hands and their links, launch arguments, parameters of the nodes, and what no source settles about which hand. Each
+stands between two comments of its name.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,53 @@ import sys
 from pathlib import Path
 
 from allegro_description.config import markdown_table
+from allegro_description.errors import ConfigError
+from allegro_description.model import available_hands, load_hand
 
 from allegro_bringup import parameter_file
-from allegro_bringup.arguments import ProfileArgs
+from allegro_bringup.arguments import DualArgs, ProfileArgs
 
-BEGIN, END = '<!-- parameters: written by python -m allegro_bringup.readme_tables README.md -->', '<!-- /parameters -->'
+BY = 'written by python -m allegro_bringup.readme_tables README.md'
 
 
-def text() -> str:
+def hands() -> str:
+    """Every hand and link."""
+    titles = ('hand', 'sides', 'joints', 'touch', 'link', 'codec', 'unit of torque', 'emulated', 'real hand')
+    rows = [f'| {" | ".join(titles)} |', '|' + '---|' * len(titles)]
+    models = [load_hand(*name.rsplit('_', 1)) for name in available_hands()]
+    for name in dict.fromkeys(model.model for model in models):
+        own = [model for model in models if model.model == name]
+        first, sides = own[0], ', '.join(sorted((m.side for m in own), reverse=True))
+        confirmed = ' (left: after you have confirmed the thumb sign)' if any(m.confirm for m in own) else ''
+        touch = f'{len(first.taxels)} cells' if first.taxels else 'none'
+        for link, settings in first.protocol.items():
+            rows.append(
+                f'| `{name}` | {sides}{confirmed} | {len(first.joints)} | {touch} | {link} | {settings["codec"]} | '
+                f'{first.actuation.unit} | tested | untested |')
+    return '\n'.join(rows)
+
+
+def unverified() -> str:
+    """What no source settles: point, hands, safe default and the test on hardware that would settle it."""
+    points: dict[tuple[str, str], list[str]] = {}
+    for name in available_hands():
+        for point, words in load_hand(*name.rsplit('_', 1)).unverified.items():
+            points.setdefault((point, words), []).append(name)
+    rows = ['| point | hands | default here; test on hardware |', '|---|---|---|']
+    for (point, words), names in sorted(points.items()):
+        rows.append(f'| `{point}` | {", ".join(names)} | {words} |')
+    return '\n'.join(rows)
+
+
+def parameter_tables() -> str:
     """Launch arguments and the parameters of every node, as Markdown."""
     parts = [
         '## Launch arguments', '',
         'The same for `ros2 launch allegro_bringup {hand,grasp,profile}.launch.py NAME:=VALUE` and '
         '`allegro-demo --NAME VALUE`; `hand` and `grasp` take the subset that concerns them.', '',
         '<details><summary>all arguments</summary>', '', markdown_table(ProfileArgs), '', '</details>', '',
+        '<details><summary><code>dual_hand.launch.py</code>: two hands</summary>', '', markdown_table(DualArgs), '',
+        '</details>', '',
         '## Node parameters', '',
         '`launch/config/parameters.yaml` holds all of them with their defaults: copy it, keep what you change, pass it '
         'as `params_file`.',
@@ -30,11 +67,24 @@ def text() -> str:
     return '\n'.join(parts)
 
 
+BLOCKS = {'hands': hands, 'parameters': parameter_tables, 'unverified': unverified}
+"""Name of a block in the README to what stands in it."""
+
+
 def replaced(readme: str) -> str:
-    """The README with its block brought up to date."""
-    head, _, rest = readme.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f'{head}{BEGIN}\n\n{text()}\n\n{END}{tail}'
+    """The README with its blocks brought up to date.
+
+    Raises:
+        ConfigError: a block is missing.
+    """
+    for name, write in BLOCKS.items():
+        begin, end = f'<!-- {name}: {BY} -->', f'<!-- /{name} -->'
+        head, mark, rest = readme.partition(begin)
+        _, other, tail = rest.partition(end)
+        if not (mark and other):
+            raise ConfigError(f'the README has no block between {begin!r} and {end!r}')
+        readme = f'{head}{begin}\n\n{write()}\n\n{end}{tail}'
+    return readme
 
 
 def main() -> int:
