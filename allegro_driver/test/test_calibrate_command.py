@@ -16,6 +16,7 @@ from allegro_driver.calibration import load_calibration, plain_calibration, save
 from allegro_driver.cli import main, parser
 from allegro_driver.commands import calibrate, firmware_zero
 from allegro_driver.config import DriverConfig
+from allegro_driver.emulator.background import running_emulator
 from allegro_driver.hardware import make_hardware
 from allegro_driver.protocol.v5b2 import CalibrationDone
 from allegro_driver.protocol.v5b2_packets import MessageType
@@ -159,6 +160,46 @@ def test_the_whole_dialogue_heals_a_hand(wire, tmp_path, capsys):
         np.testing.assert_allclose(hardware.read(1.0).position, MODEL.pose('home'), atol=0.02)
     finally:
         hardware.close()
+
+
+@pytest.mark.parametrize(('name', 'words'), [('v5_sense', ()), ('v5_b', ('--model', 'v5_b'))])
+def test_the_emulated_hand_with_the_lost_zero_of_a_real_one_is_healed(name, words, tmp_path):
+    """The fault of the fact sheet, over UDP and over CAN: found at both ends of the joint, gone with the file."""
+    model = load_hand(name)
+
+    class Mover:
+        def ask(self, question, live):
+            assert 'joint_13_0' in live()
+            if 'serial number' in question:
+                return emulator.firmware.serial
+            position = model.pose('zero').copy()
+            place = steps[int(question.split()[1]) - 1].places[13]
+            position[13] = model.joints[13].urdf_range[int(place is Place.UPPER)]
+            emulator.firmware.body.world._position = position
+            return ''
+
+    steps, bent = placements(model, [13]), model.pose('home').copy()
+    bent[13] = 0.8
+    with running_emulator(['zero_offset=joint_13_0:1.47'], model=name) as emulator:
+        chosen = parser().parse_args([
+            'calibrate', emulator.address, *words, '--calibration-dir', str(tmp_path), '--seconds', '0.05', '--delay',
+            '0.05', '--stale', '0.5', '--joints', 'joint_13_0'])
+        config = DriverConfig(
+            model=name, link=next(iter(model.protocol)), address=emulator.address, guardian=False,
+            calibration_dir=str(tmp_path))
+        for healed in (False, True):
+            if healed:
+                assert calibrate.guide(chosen, model, Mover()) == 0
+            emulator.firmware.body.world._position = bent.copy()
+            hardware = make_hardware(model, config)
+            try:
+                warnings = ' '.join(hardware.open().warnings)
+                assert ('joint_13_0 reads' in warnings) is not healed
+                off = hardware.read(1.0).position - bent
+            finally:
+                hardware.close()
+            np.testing.assert_allclose(off, lost_zero(0.0 if healed else 1.47), atol=0.02)
+        assert not emulator.firmware.body.torque.any()
 
 
 def test_an_encoder_that_counts_backwards_and_tighter_travel(wire, tmp_path):

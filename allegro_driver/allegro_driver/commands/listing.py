@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
         model = read_hand(share_dir() / 'hands' / f'{name}.yaml')
         links = ', '.join(f'{kind} (codec {settings["codec"]})' for kind, settings in model.protocol.items())
         print(f'{name}: {len(model.joints)} joints, {len(model.taxels)} taxels\n  links: {links}')
-        print(f'  poses: {", ".join(model.poses)}')
+        print(f'  poses: {", ".join(model.poses)}\n  motions: {", ".join((*model.motions, "gravcomp", "off"))}')
         print('  not verified:')
         for what, text in model.unverified.items():
             print(f'    {what}: {text}')

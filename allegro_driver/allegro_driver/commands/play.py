@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from allegro_description.errors import CommandRefused
 from allegro_description.model import load_hand
 
 from allegro_driver.commands.hand_options import add_hand_options, agree, driver_config, until
@@ -17,7 +16,7 @@ from allegro_driver.hardware import make_hardware
 def add(commands: Any) -> None:
     """Add the command."""
     play = commands.add_parser('play', help='run one of the named motions of a hand, then torque off')
-    play.add_argument('word', help='e.g. home, ready, grasp_3, grasp_4, pinch_it, pinch_mt, envelop, gravcomp')
+    play.add_argument('word', help='a motion of the hand, or gravcomp (free motion); see `allegro-hand list`')
     add_hand_options(play)
     play.add_argument('--seconds', type=float, default=5.0, metavar='S', help='torque off after this (default: 5)')
     add_consent(play)
@@ -25,18 +24,15 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run a motion."""
+    """Run a motion; an unknown word is a sentence that lists those there are."""
     model = load_hand(options.model, options.side)
     config = driver_config(options, model, allow_unknown_side=options.allow_unknown_side)
     if not options.yes:
         agree(f'The {model.side} hand will play {options.word!r} for {options.seconds:g} s. Keep clear.')
     with Hand(make_hardware(model, config), model, config) as hand:
-        play = getattr(hand, 'play', None)
-        if play is None:
-            raise CommandRefused('this driver knows no named motions')
         until(hand, lambda: hand.last is not None, 1.0)
         hand.enable()
-        play(options.word)
+        print(hand.play(options.word), flush=True)
         until(hand, lambda: False, options.seconds)
-        print(f'{options.word}: {hand.status().reason}; torque off now')
+        print(f'{options.word}: torque off now')
     return 0
