@@ -31,14 +31,14 @@ HEAD = """\
 """
 
 LAUNCH_SETS = {
-    'hand_driver': {'model', 'side', 'link', 'address', 'enable_on_activate'},
-    'tactile_publisher': {'model', 'side'},
-    'episode_control': {'model', 'side', 'control_port', 'seed', 'level'},
-    'grasp_policy': {'model', 'side', 'policy', 'backend', 'mode'},
-    'inference_profiler': {'model', 'side', 'output_dir'},
-    'episode_runner': {'model', 'side', 'output_dir', 'episodes', 'duration_s', 'json'},
-    'bag_recorder': {'model', 'side', 'output_dir'},
-    'hand_viewer': {'model', 'side', 'port'},
+    'hand_driver': {'model', 'side', 'prefix', 'link', 'address', 'enable_on_activate', 'confirmed'},
+    'tactile_publisher': {'model', 'side', 'prefix'},
+    'episode_control': {'model', 'side', 'prefix', 'control_port', 'seed', 'level'},
+    'grasp_policy': {'model', 'side', 'prefix', 'policy', 'backend', 'mode'},
+    'inference_profiler': {'model', 'side', 'prefix', 'output_dir'},
+    'episode_runner': {'model', 'side', 'prefix', 'output_dir', 'episodes', 'duration_s', 'json'},
+    'bag_recorder': {'model', 'side', 'prefix', 'output_dir'},
+    'hand_viewer': {'model', 'side', 'prefix', 'port'},
 }
 """Parameters that the graph sets, by node."""
 

@@ -19,6 +19,7 @@ from visualization_msgs.msg import Marker
 from allegro_description.config import parameter
 from allegro_description.errors import AllegroError, UnknownName
 from allegro_description.model import load_hand
+from allegro_description.prefix import prefixed
 from allegro_description.ros import interfaces
 from allegro_description.ros.convert import by_name, points_from_message, to_ns
 from allegro_description.ros.interfaces import Topic
@@ -37,6 +38,7 @@ class ViewerConfig:
 
     model: str = parameter('v5_sense', 'hand model')
     side: str = parameter('right', 'right or left hand', choices=('right', 'left'))
+    prefix: str = parameter('', 'put before every joint and frame name in messages: two hands, one tree of frames')
     port: int = parameter(8080, 'TCP port of the page on 127.0.0.1; 0 takes the next free one', low=0, high=65535)
     rate_hz: float = parameter(30.0, 'updates of the picture', unit='Hz', low=1.0, high=60.0)
     controls: bool = parameter(False, 'show buttons that enable and release the driver')
@@ -54,7 +56,7 @@ class HandViewer(PlainNode):
         super().__init__('hand_viewer', ViewerConfig)
         model = load_hand(self.config.model, self.config.side)
         self.live = LiveHand(model)
-        self._model = model
+        self._model = prefixed(model, self.config.prefix)
         self._page: Any = None
         self._raw: dict[str, bytes] = {}
         self._refused: dict[str, str] = {}
