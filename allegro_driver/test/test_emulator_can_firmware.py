@@ -11,7 +11,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from allegro_description.errors import AllegroError, ConfigError, ProtocolError
+from allegro_description.errors import AllegroError, CommandRefused, ConfigError, ProtocolError
 from allegro_driver.emulator.build import build_emulator
 from allegro_driver.emulator.config import EmulatorConfig
 from allegro_driver.protocol.can_frames import parse_frame
@@ -423,6 +423,94 @@ def test_plexus_tells_of_heat_in_its_joint_status():
     hand.faults.inject('overheat', 80)
     assert bytes.fromhex(hand.say('101#')[0][4:])[5:] == bytes((80, 0, 4))
     assert hand.say('0D1#') == ['0D1#50505050']
+
+
+# --- as vendors' programs do it ------------------------------------------------------------------------------------
+
+
+def test_the_vendors_exit_ends_the_stream_and_leaves_the_torque():
+    hand = Bench('v5_b')
+    torques = [frame(0x180 + 4 * f, 0, 20, 0, 0) for f in range(4)]
+    hand.say('104#', '200#R', '220#R', '204#020000000000', '100#', *torques)
+    assert hand.ids(20)['080'] == 10
+    before = hand.body.world.position.copy()
+    hand.say('204#000000000000')  # "System Off", says its log; it never sends 104
+    assert hand.run(600) == []
+    assert (hand.body.world.position[1::4][:3] > before[1::4][:3] + 0.05).all()
+
+
+def test_the_ros2_control_start_of_a_v4():
+    hand = Bench('v4')
+    hand.say('100#')
+    hand.run(100)
+    assert hand.say('200#R', '204#03000000F401')[0].startswith('200#')
+    assert hand.ids(1500) == {**dict.fromkeys(('080', '084', '088', '08C'), 500),
+                              **dict.fromkeys(('0E0', '0E4', '0E8', '0EC'), 3)}
+
+
+def test_a_host_that_polls_instead_of_streaming():
+    hand = Bench('v4')
+    hand.say('204#000000000000', '100#', frame(0x180, 0, 300, 0, 0))
+    seen = []
+    for _ in range(100):
+        assert hand.run(3) == []
+        seen.append(struct.unpack('<4h', bytes.fromhex(hand.say('080#R')[0][4:]))[1])
+    assert np.diff(seen[10:]).min() > 0
+    hand.say('180#0000000000000000', '104#')
+    hand.run(100)
+    assert hand.say('080#R') == (hand.run(300), hand.say('080#R'))[1]
+
+
+def test_older_sense_firmware_sends_its_cells_as_big_endian_words():
+    hand = Bench('v5_sense', ['saturated_taxel=ring_tip'], switches='tactile_frames=legacy')
+    hand.say('204#030000000000', '100#')
+    sent = {i: data for _, i, data in hand.run(3)}
+    assert struct.unpack('>4H', sent[0x15C]) == (0, 0, 0, 1020)
+    assert sent[0x150] == sent[0x154] == sent[0x158] == bytes(8)
+
+
+# --- MuJoCo behind every hand -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('model', ['v4', 'v5_a', 'v5_b', 'v5_3f', 'v5_sense', 'plexus'])
+def test_contacts_behind_every_hand_and_every_period(model):
+    pytest.importorskip('mujoco')
+    hand = Bench(model, physics='mujoco', stream_needs_servo='no')
+    joint = hand.body.world.position.size - 1  # thumb, last joint
+    on = ('00D#01', '015#010B00000000') if model == 'plexus' else ('100#',)
+    hand.say(*on)
+    for period, sign in ((2, 1), (10, -1)):
+        hand.say('011#' + f'{period:02X}' * 5 if model == 'plexus' else f'204#{period:02X}0000000000')
+        hand.run(200)
+        assert hand.hand.period_s == pytest.approx(0.002 if period == 2 else 0.005)
+        rest = hand.body.world.position[joint]
+        counts = [sign * 0.6 * hand.hand.model.clamp[joint] if i == joint else 0.0 for i in range(joint + 1)]
+        hand.body.command_torque(np.array(counts), 0)
+        hand.run(200)
+        assert sign * (hand.body.world.position[joint] - rest) > 0.1
+        hand.body.command_torque(np.zeros(joint + 1), 0)
+    assert np.isfinite(hand.body.world.position).all()
+    assert hand.body.world.failures == 0
+
+
+def test_episodes_exist_for_one_hand_and_run_over_can_too():
+    pytest.importorskip('mujoco')
+    with pytest.raises(CommandRefused, match='v5_sense_right') as caught:
+        build_emulator(EmulatorConfig(model='v4'))._episodes.start(1, 'L1', 'H1')
+    assert '\n' not in str(caught.value)
+    with pytest.raises(CommandRefused, match='--physics mujoco'):
+        build_emulator(EmulatorConfig(physics='simple'))._episodes.start(1, 'L1', 'H1')
+    server = build_emulator(EmulatorConfig(wire='slcan'))
+    episodes, hand = server._episodes, server.firmware
+    episodes.start(3, 'L1', 'H1')
+    for text, seconds in (('204#020000000000', 0.5), ('204#060000000000', 0.25)):
+        hand.hear(parse_frame(text), None, 0)
+        for _ in range(round(seconds / hand.period_s)):
+            episodes.before_step()
+            hand.step(0)
+            episodes.after_step()
+    assert episodes.view()['episode']['clock_s'] == pytest.approx(0.75, abs=0.003)
+    assert episodes.view()['object'] is not None
 
 
 # --- settings -----------------------------------------------------------------------------------------------------
