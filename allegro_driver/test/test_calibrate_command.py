@@ -11,8 +11,14 @@ import sys
 import numpy as np
 import pytest
 from allegro_description.errors import CommandRefused, UnknownName
-from allegro_description.model import load_hand
-from allegro_driver.calibration import load_calibration, plain_calibration, save_calibration
+from allegro_description.model import available_hands, load_hand
+from allegro_driver.calibration import (
+    calibration_text,
+    load_calibration,
+    parse_calibration,
+    plain_calibration,
+    save_calibration,
+)
 from allegro_driver.cli import main, parser
 from allegro_driver.commands import calibrate, firmware_zero
 from allegro_driver.config import DriverConfig
@@ -107,10 +113,25 @@ def test_a_zero_within_what_can_be_felt_is_left_alone():
     assert zero_from_ends(joint, lower + 0.1, upper + 0.1, keep_rad=0.05).offset == pytest.approx(-0.1)
 
 
-def test_every_joint_is_brought_to_both_of_its_ends_once():
-    places = [item for step in placements(MODEL, range(COUNT)) for item in step.places.items()]
+@pytest.mark.parametrize('name', available_hands())
+def test_every_joint_of_every_hand_is_brought_to_both_of_its_ends_once(name):
+    """And a hand in order, brought there, keeps the zeros it has."""
+    model = load_hand(*name.rsplit('_', 1))
+    count = len(model.joints)
+    places = [item for step in placements(model, range(count)) for item in step.places.items()]
     assert sorted(places, key=lambda item: (item[0], item[1].value)) == [
-        (k, end) for k in range(COUNT) for end in (Place.LOWER, Place.UPPER)]
+        (k, end) for k in range(count) for end in (Place.LOWER, Place.UPPER)]
+    readings = {(k, end): model.joints[k].urdf_range[int(end is Place.UPPER)] for k, end in places}
+    before = plain_calibration(model, SERIAL)
+    zeros = find_zeros(model, readings, before, signs=True)
+    assert all((zero.sign, zero.offset, zero.problem) == (1.0, 0.0, '') for zero in zeros.values())
+    after = with_zeros(model, before, zeros, before.date, limits=True)
+    assert not after.tightens(model).any(), 'the stops of the description lie beyond its limits'
+    again = parse_calibration(calibration_text(after, model), model, SERIAL, 'x')
+    np.testing.assert_array_equal(again.offset, 0.0)
+
+
+def test_only_what_was_asked_for_is_measured():
     assert {k for step in placements(MODEL, [13]) for k in step.places} == {13}
     assert chosen_joints(MODEL, ['joint_13_0']) == (13,)
     with pytest.raises(UnknownName, match='joint_13_0'):

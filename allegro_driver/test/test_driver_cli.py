@@ -1,5 +1,6 @@
 """The command line: what it says, what it does to a hand, and how it ends."""
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 from allegro_description.model import available_hands, load_hand
+from allegro_driver.calibration import plain_calibration, save_calibration
 from allegro_driver.cli import main
 from allegro_driver.protocol.v5b2_packets import MessageType
 from wire_hand import WireHand, wait_until
@@ -53,6 +55,22 @@ def test_probe_warns_of_a_lost_zero(wire, capsys):
     wire.position[13] = 3.344
     assert main(['probe', wire.address, '--seconds', '0.2']) == 0
     assert 'joint_13_0 reads 3.34' in capsys.readouterr().out
+
+
+def test_probe_sees_the_hand_through_its_calibration(wire, capsys, tmp_path):
+    wire.position[13] = 3.0
+    made = plain_calibration(MODEL, wire.serial)
+    offset = made.offset.copy()
+    offset[13] = -2.5
+    path, _ = save_calibration(tmp_path, dataclasses.replace(made, offset=offset), MODEL)
+    words = ['probe', wire.address, '--seconds', '0.2', '--calibration-dir', str(tmp_path)]
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    assert 'zeros      calibrated' in text
+    assert 'reads' not in text
+    path.write_text('nonsense')
+    assert main(words) == 0
+    assert f'warning    calibration file {path}' in capsys.readouterr().out
 
 
 def test_pose_moves_there_and_ends_with_zero_torque(wire, capsys):

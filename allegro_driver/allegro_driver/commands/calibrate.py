@@ -67,8 +67,6 @@ def add(commands: Any) -> None:
     command.add_argument('--seconds', type=float, default=1.0, metavar='S', help='how long to measure (default: 1)')
     command.add_argument('--delay', type=float, default=2.0, metavar='S',
                          help='time between Enter and measuring, to have both hands free (default: 2)')
-    command.add_argument('--calibration-dir', default='', metavar='DIR',
-                         help='where the file goes (default: ~/.config/allegro/calibration)')
     command.add_argument('--answers', default='', metavar='FILE', help='answers, one a line; - is standard input')
     command.add_argument('--firmware', action='store_true',
                          help="not a file: tell the hand to take its present pose as zero. This CANNOT BE UNDONE")
@@ -89,7 +87,7 @@ def guide(options: argparse.Namespace, model: HandModel, talk: Dialogue) -> int:
     if options.reference:
         model.pose(options.reference)  # raises where there is no such pose
     joints = chosen_joints(model, [name.strip() for name in options.joints.split(',') if name.strip()])
-    config = driver_config(options, model, calibration_dir=options.calibration_dir, guardian=False)
+    config = driver_config(options, model, guardian=False)
     folder = calibration_folder(config.calibration_dir)
     hardware: Hardware = HARDWARE.load(config.hardware).from_config(model, config)
     with closing(hardware):

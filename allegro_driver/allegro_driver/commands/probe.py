@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from allegro_description.errors import ConfigError
 from allegro_description.model import HandModel, load_hand
+from allegro_description.state import Array
 
+from allegro_driver.calibration import calibration_folder, load_calibration
 from allegro_driver.commands.hand_options import add_hand_options, chosen_link
 from allegro_driver.hardware import CODECS
 from allegro_driver.hardware.calibrated import outside_range
@@ -36,11 +39,12 @@ def run(options: argparse.Namespace) -> int:
         seconds=options.seconds, timeout_s=options.timeout, servo=options.servo)
     print(f'address    {link.peer}')
     print('\n'.join(_identity(result)))
+    position, notes = _calibrated(options, model, result)
     report = result.report
     print(f'samples    {report.frames} in {options.seconds:g} s, {report.rate_hz:.1f} Hz, {report.lost} lost')
     print(f'jitter     p50 {report.jitter_us.p50:.0f} µs, p99 {report.jitter_us.p99:.0f} µs, '
           f'max {report.jitter_us.max:.0f} µs')
-    for warning in _warnings(model, result):
+    for warning in (*notes, *_warnings(model, result, position)):
         print(f'warning    {warning}')
     if result.position is not None:
         return 0
@@ -66,7 +70,22 @@ def _identity(result: ProbeResult) -> list[str]:
     return [*lines, f'side       {result.side or "unknown"}']
 
 
-def _warnings(model: HandModel, result: ProbeResult) -> list[str]:
+def _calibrated(
+    options: argparse.Namespace, model: HandModel, result: ProbeResult
+) -> tuple[Array | None, list[str]]:
+    """Joint angles, rad, (n_joints,), as the driver will see them, and what is wrong with the calibration file."""
+    serial = result.serial.text if result.serial else ''
+    try:
+        calibration = load_calibration(calibration_folder(options.calibration_dir), model, serial)
+    except ConfigError as error:
+        return None, [str(error)]
+    if calibration is None or result.position is None:
+        return result.position, []
+    print(f'zeros      calibrated {calibration.date}')
+    return calibration.angles(result.position), []
+
+
+def _warnings(model: HandModel, result: ProbeResult, position: Array | None) -> list[str]:
     warnings = []
     if result.info is not None and result.info.faults:
         warnings.append(f'the hand reports: {", ".join(result.info.faults)}')
@@ -76,6 +95,6 @@ def _warnings(model: HandModel, result: ProbeResult) -> list[str]:
         warnings.append(f'this is a {result.side} hand; the driver with side {model.side} will refuse it')
     if model.serial_kind and result.serial is not None and result.serial.kind not in ('', model.serial_kind):
         warnings.append(f'it is of type {result.serial.kind}, but {model.name} is of type {model.serial_kind}')
-    if result.position is not None:
-        warnings += [f'{text}: zero lost?' for text in outside_range(model, result.position)]
+    if position is not None:
+        warnings += [f'{text}: zero lost?' for text in outside_range(model, position)]
     return warnings
