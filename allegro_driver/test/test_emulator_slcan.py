@@ -114,6 +114,18 @@ def test_clients_may_come_and_go(hand):
     assert status['send_errors'] == 0
 
 
+def test_the_words_of_a_client_that_left_at_once_count(hand):
+    path, control = hand
+    for count in range(1, 11):
+        port = RawSerial(path)
+        port.send('100#')
+        port.close()
+        deadline = time.monotonic() + 2.0
+        while control.request('status').get('heard', {}).get('ServoOn', 0) < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+
+
 def test_an_adapter_that_nobody_holds_costs_no_time(hand):
     path, control = hand
     RawSerial(path).close()

@@ -97,12 +97,12 @@ class SlcanWire:
         self._hang_up()
 
     def descriptors(self) -> Sequence[int]:
-        """The terminal, while somebody has it open: without one a poll would return at once, for ever."""
+        """The terminal, while somebody has it open or has left words: else a poll would return at once, for ever."""
         if self._file is None:
             return ()
         if not self._present:
             events = dict(self._poll.poll(0)).get(self._file, 0)
-            self._present = not events & select.POLLHUP
+            self._present = not events & select.POLLHUP or bool(events & select.POLLIN)
         return (self._file,) if self._present else ()
 
     def receive(self) -> tuple[CanFrame, Peer] | None:
