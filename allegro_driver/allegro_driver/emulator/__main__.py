@@ -45,7 +45,7 @@ examples:
   hand_emulator --model v4 --script "2 missing_finger=index for 1; 5 bus_off for 0.5; 9 restart"
 
 look at its frames, or give it to any SocketCAN program:
-  allegro-hand probe slcan:/tmp/hand --link can --model v5_b
+  allegro-hand probe slcan:/tmp/hand --model v5_b --servo
   sudo slcand -o -c -s8 $(readlink -f /tmp/hand) can0 && sudo ip link set can0 up && candump -t d can0
 
 the control interface:
