@@ -1,0 +1,1 @@
+"""Processes with ROS that these commands start."""
