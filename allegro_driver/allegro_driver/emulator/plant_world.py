@@ -9,12 +9,8 @@ from allegro_description.errors import AllegroError
 from allegro_description.model import HandModel
 from allegro_description.simulation.objects import ObjectSpec
 from allegro_description.simulation.plant import Plant
-from allegro_description.simulation.tactile import TactileParams, TactileSensor
+from allegro_description.simulation.tactile import TactileSensor, params_for
 from allegro_description.state import Array
-
-# One set of cells for the life of the process. What training draws as a defect is a fault on request here; the wire
-# brings its own delay and its own 0.1 kPa step.
-SENSOR = dataclasses.replace(TactileParams(), delay=(0.0, 0.0), quantum=0.0, dead_tip=0.0, dropout=0.0)
 
 
 class PlantWorld:
@@ -25,7 +21,10 @@ class PlantWorld:
         self._model, self._period = model, period_s
         self._bare = Plant(model, timestep=period_s)
         self.plant = self._bare
-        self._sensor = TactileSensor(model, np.random.default_rng(seed), SENSOR)
+        # One set of cells for the life of the process. What training draws as a defect is a fault on request here; the
+        # wire brings its own delay and its own step.
+        cells = dataclasses.replace(params_for(model), delay=(0.0, 0.0), quantum=0.0, dead_tip=0.0, dropout=0.0)
+        self._sensor = TactileSensor(model, np.random.default_rng(seed), cells)
         self._pressure = self._sensor.sense(self.plant.taxel_forces, period_s)
         self._gravity = self.plant.gravity
         self.failures = 0
