@@ -214,6 +214,7 @@ def test_one_command_is_repeated_with_the_stamp_of_each_observation():
     sent = [command for stamp in stamps if (command := kept.due(stamp))]
     assert len(sent) == pytest.approx(50, abs=8)
     assert all(command.stamp_ns in stamps for command in sent)
+    assert len({command.stamp_ns for command in sent}) == len(sent), 'old stamps would be refused'
     assert all(command.position is goal for command in sent)
     assert sent[-1].stamp_ns <= 11 * S, 'kept longer than allowed'
     assert not kept.active

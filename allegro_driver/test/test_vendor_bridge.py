@@ -279,8 +279,10 @@ def test_the_topic_based_interface_is_not_followed_to_zero(graph):
     scene.connected(topic)
     scene.until(lambda: scene.bridge._side._observed_ns)
     names = list(MODEL.joint_names)[::-1]
-    for _ in range(3):
-        scene.client.say(JointState(name=names, position=[0.0] * 16), topic)
+    scene.client.say(JointState(name=names, position=[0.0] * 16), topic)
+    begin = scene.driver.stamp
+    scene.until(lambda: scene.driver.stamp > begin + 300_000_000)
+    assert not scene.driver.commands
     both = JointState(name=names, position=GOAL[::-1].tolist(), effort=[0.0] * 16)
     scene.client.say(both, topic)
     scene.until(lambda: scene.driver.commands)
