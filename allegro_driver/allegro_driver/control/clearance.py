@@ -16,7 +16,7 @@ from allegro_description.model import HandModel, Shape
 from allegro_description.state import Array
 from numpy.typing import NDArray
 
-_FAR = 0.03  # m: pairs whose spheres are farther apart than this are not looked at closely
+_FAR = 0.01  # m: pairs whose spheres are farther apart than this are not looked at closely
 _PROJECTIONS = 12
 Indices = NDArray[np.intp]
 
@@ -72,7 +72,7 @@ class Clearance:
         """Clearance of every pair, m, (k, n_pairs): never more than the true distance, negative where they overlap.
 
         Args:
-            positions: joint angles, rad, (k, n_joints). Distances beyond some centimetres are bounded loosely.
+            positions: joint angles, rad, (k, n_joints). Distances beyond a centimetre are bounded loosely.
         """
         poses = self._poses(positions)
         centre, turn = poses[..., :3, 3], poses[..., :3, :3]
