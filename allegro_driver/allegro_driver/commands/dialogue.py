@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -36,7 +37,8 @@ class Terminal:
         """Show the question, refresh the readings above the cursor's line until Enter."""
         print(f'{question}\n', flush=True)
         while not select.select([sys.stdin], [], [], _REFRESH_S)[0]:
-            print(f'\x1b[A\r\x1b[K{live()}\n', end='', flush=True)
+            shown = live()[: shutil.get_terminal_size().columns - 1]  # a line that wraps could not be overwritten
+            print(f'\x1b[A\r\x1b[K{shown}\n', end='', flush=True)
         line = sys.stdin.readline()
         if not line:
             raise CommandRefused('the input has ended; nothing was written')
