@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Median, 99th percentile and maximum of the newest values; zeros when there are none yet."""
+    """Median, 99th and 99.9th percentile and maximum of the newest values; zeros when there are none yet."""
 
     p50: float = 0.0
     p99: float = 0.0
+    p999: float = 0.0
     max: float = 0.0
     count: int = 0
 
@@ -79,8 +80,8 @@ def spread(values: NDArray[np.float64]) -> Spread:
     """Spread of an array."""
     if not len(values):
         return Spread()
-    p50, p99 = np.percentile(values, (50, 99))
-    return Spread(float(p50), float(p99), float(values.max()), len(values))
+    p50, p99, p999 = np.percentile(values, (50, 99, 99.9))
+    return Spread(float(p50), float(p99), float(p999), float(values.max()), len(values))
 
 
 class LoopStatistics:

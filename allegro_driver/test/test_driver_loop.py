@@ -1,7 +1,8 @@
 """What the loop's bookkeeping means, with times as numbers."""
 
+import numpy as np
 import pytest
-from allegro_driver.loop import LoopStatistics, Window
+from allegro_driver.loop import LoopStatistics, Window, spread
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,6 +69,13 @@ def test_spreads_have_the_units_they_say():
     assert report.jitter_us.max == pytest.approx(1000.0)
     assert report.turnaround_us.p99 == pytest.approx(150.0)
     assert report.command_age_ms.p50 == pytest.approx(20.0)
+
+
+def test_percentiles_tell_one_in_a_thousand():
+    values = np.zeros(4000)
+    values[:12] = 100.0  # 0.3 %
+    found = spread(values)
+    assert (found.p50, found.p99, found.p999, found.max, found.count) == (0.0, 0.0, 100.0, 100.0, 4000)
 
 
 @given(st.lists(st.integers(0, 10**12), max_size=50), st.integers(1, 20))

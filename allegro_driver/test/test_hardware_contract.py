@@ -259,7 +259,7 @@ def test_the_counter_may_wrap():
         hand.sample = 2**32 - 5
         hardware.open()
         numbers = [hardware.read(0.5).sequence for _ in range(20)]
-        assert 0 < numbers[-1] < 100
+        assert 0 < numbers[-1] < 10_000  # from before the wrap to after it, however late the machine is
         assert not hardware.take_alarms()
 
 
