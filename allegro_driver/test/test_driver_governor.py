@@ -1,5 +1,8 @@
 """The decision per sample, with time as a number: watchdog, hold, relax, wake-up, faults; and laws over any history."""
 
+import contextlib
+import dataclasses
+
 import numpy as np
 import pytest
 from allegro_description.errors import CommandRefused
@@ -7,6 +10,9 @@ from allegro_description.model import load_hand
 from allegro_description.state import HandState, JointCommand
 from allegro_driver.config import ControlConfig
 from allegro_driver.control.governor import Governor
+from allegro_driver.control.gravity import Gravity
+from allegro_driver.control.motions import MotionPlanner
+from allegro_driver.control.orders import FreeMotion
 from allegro_driver.control.safety import Event, State
 from allegro_driver.control.trajectory import move_to
 from hypothesis import given
@@ -159,7 +165,107 @@ def test_a_fault_ends_only_by_clearing_and_then_the_hand_is_off():
     assert not bench.step().any()
 
 
+# The hand's own position loop ---------------------------------------------------------------------------------------
+
+SETTLE = 17  # samples in 50 ms
+
+
+def test_on_board_begins_with_a_pause_and_the_pose_at_its_end():
+    bench = enabled(control_mode='onboard')
+    for _ in range(SETTLE):
+        bench.step()
+        assert bench.decision.onboard
+        assert bench.decision.target is None
+    bench.position = HOME + 0.05
+    bench.step()
+    np.testing.assert_allclose(bench.decision.target, bench.position)
+    bench.position = HOME
+    bench.step()
+    np.testing.assert_allclose(bench.decision.target, HOME + 0.05)  # holds: no creeping after the measured pose
+
+
+def test_on_board_leads_back_into_the_range_slowly():
+    bench = enabled(control_mode='onboard')
+    bench.position = MODEL.upper + 0.3
+    bench.step(steps=SETTLE + 1)
+    before = bench.decision.target
+    np.testing.assert_allclose(before, bench.position)
+    bench.step()
+    step = before - bench.decision.target
+    assert ((step >= 0) & (step <= 4.0 * 0.003 + 1e-12)).all()
+    bench.step(steps=120)
+    np.testing.assert_allclose(bench.decision.target, MODEL.upper)
+
+
+def test_a_trajectory_waits_for_the_hand_to_be_ready():
+    bench = enabled(control_mode='onboard')
+    bench.step(move_to(MODEL, HOME, np.clip(HOME + 0.3, MODEL.lower, MODEL.upper), 0.5))
+    bench.step(steps=SETTLE)
+    np.testing.assert_allclose(bench.decision.target, HOME)
+    bench.step(steps=10)
+    assert 0 < np.abs(bench.decision.target - HOME).max() < 0.02
+
+
+def test_changing_the_mode_is_refused_while_torque_flows_and_safe_in_any_case():
+    bench = enabled()
+    other = ControlConfig(control_mode='onboard')
+    with pytest.raises(CommandRefused, match='stays host'):
+        bench.governor.configure(other)
+    bench.governor._config = other  # as if the check had come a moment too early
+    bench.step()
+    assert (bench.decision.onboard, bench.decision.target) == (True, None)
+    bench.governor.disable()
+    bench.step()
+    assert (bench.decision.onboard, bench.decision.target) == (False, None)
+
+
+# Gravity and free motion --------------------------------------------------------------------------------------------
+
+
+def test_free_motion_is_gravity_with_light_damping_and_soft_ends():
+    bench = enabled(gravity=(-9.81, 0.0, 0.0), free_timeout_s=3.0)
+    bench.step(FreeMotion())
+    assert bench.governor.state is State.FREE
+    bench.position = (MODEL.lower + MODEL.upper) / 2
+    expected = Gravity(MODEL).torque(bench.position, np.array([-9.81, 0.0, 0.0]))
+    np.testing.assert_allclose(bench.step(), expected)
+    bench.position = MODEL.upper + 0.1
+    assert (bench.step() < 0).all()  # back, gently, whatever gravity says
+    bench.step(steps=int(2.9 / 0.003))
+    assert bench.governor.state is State.FREE
+    bench.step(steps=int(0.2 / 0.003))
+    assert bench.governor.state is State.RELAXED
+
+
+def test_gravity_is_fed_forward_only_on_request():
+    plain, forward = enabled(gravity=(-9.81, 0.0, 0.0)), enabled(gravity=(-9.81, 0.0, 0.0), gravity_feedforward=True)
+    expected = Gravity(MODEL).torque(HOME, np.array([-9.81, 0.0, 0.0]))
+    np.testing.assert_allclose(plain.step(), 0.0)
+    np.testing.assert_allclose(forward.step(), expected)
+
+
+def test_gravity_from_the_topic_stays_until_the_parameter_is_set_anew():
+    bench = enabled()
+    bench.governor.gravity = (1.0, 2.0, 3.0)
+    bench.governor.configure(ControlConfig(torque_scale=0.5))
+    np.testing.assert_allclose(bench.governor.gravity, [1, 2, 3])
+    bench.governor.configure(ControlConfig(gravity=(0.0, -9.81, 0.0)))
+    np.testing.assert_allclose(bench.governor.gravity, [0, -9.81, 0])
+
+
+PLANNER = MotionPlanner(MODEL)
+
+
+def outside(position):
+    """How far beyond the joint range, rad."""
+    return np.maximum(np.maximum(MODEL.lower - position, position - MODEL.upper), 0.0)
+
+
 events = st.one_of(
+    st.tuples(st.just('free'), st.just(0), st.just(0.0)),
+    st.tuples(st.just('word'), st.integers(0, 6), st.just(0.0)),
+    st.tuples(st.just('hot'), st.integers(0, 15), st.just(0.0)),
+    st.tuples(st.just('mode'), st.just(0), st.just(0.0)),
     st.tuples(st.just('position'), st.integers(0, 15), st.floats(-10, 10)),
     st.tuples(st.just('effort'), st.integers(0, 15), st.floats(-10, 10)),
     st.tuples(st.just('move'), st.integers(0, 15), st.floats(-0.2, 0.2)),
@@ -173,13 +279,26 @@ events = st.one_of(
 
 @given(st.lists(events, max_size=30), st.floats(0, 1), st.floats(0.1, 7))
 def test_laws_over_any_history(history, scale, speed):
-    bench = Bench(torque_scale=scale, max_target_speed=speed, relax_after_s=0.2)
+    bench = Bench(torque_scale=scale, max_target_speed=speed, relax_after_s=0.2, free_timeout_s=0.2, motion_hold_s=0.1)
     bench.step()
+    settling = 0
     for kind, number, value in history:
         order, values = None, np.clip(bench.position, MODEL.lower, MODEL.upper)
+        bench.temperature = None
         if kind in ('position', 'effort'):
             values[number] = value
             order = JointCommand(bench.now, **{kind: values})
+        elif kind == 'free':
+            order = FreeMotion()
+        elif kind == 'word':
+            with contextlib.suppress(CommandRefused):  # no clear way from a random pose
+                order = PLANNER.order(PLANNER.words[number], lambda values=values: values, min(speed, 1.5))
+        elif kind == 'hot':
+            bench.temperature = np.where(np.arange(16) == number, 99.0, np.nan)
+        elif kind == 'mode':
+            mode = 'host' if bench.config.control_mode == 'onboard' else 'onboard'
+            bench.config = dataclasses.replace(bench.config, control_mode=mode)
+            bench.governor._config = bench.config  # even at the worst moment
         elif kind == 'move':
             bench.position[number] += value
         elif kind == 'enable':
@@ -196,10 +315,20 @@ def test_laws_over_any_history(history, scale, speed):
             order = None
             assert np.isfinite(effort).all()
             assert (np.abs(effort) <= MODEL.torque_limit * scale).all()
-            if bench.governor.state not in (State.HOLD, State.ACTIVE):
+            decision, state = bench.decision, bench.governor.state
+            if state not in (State.HOLD, State.ACTIVE, State.FREE):
                 assert not effort.any()
+                assert not decision.onboard
+            if kind == 'hot':
+                assert state is State.FAULT
+            # Torques and targets never together; targets only after the pause, and from the measured pose on.
+            settling = settling + 1 if decision.onboard else 0
+            assert not (decision.onboard and effort.any())
+            assert decision.target is None or settling > 0.05 / 0.003
+            assert decision.onboard == (bench.config.control_mode == 'onboard' and bench.governor.safety.torque_allowed)
             target = bench.governor._target
-            if target is not None:
-                assert ((target >= MODEL.lower) & (target <= MODEL.upper)).all()
-                if before is not None:
-                    assert (np.abs(target - before) <= speed * 0.003 + 1e-12).all()
+            if target is not None and before is not None:
+                assert (np.abs(target - before) <= speed * 0.003 + 1e-12).all()
+                assert (outside(target) <= outside(before) + 1e-12).all()
+            elif decision.target is not None:
+                np.testing.assert_allclose(decision.target, bench.position)
