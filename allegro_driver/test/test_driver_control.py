@@ -39,6 +39,31 @@ def test_controlled_torque_is_within_the_clamp_for_any_input(target, position, v
     assert (np.abs(out) <= MODEL.torque_limit).all()
 
 
+@given(anything, st.floats(1, 4000), st.floats(0, 1))
+def test_the_sum_of_currents_stays_within_the_budget_and_the_direction_is_kept(effort, budget, share):
+    limits, free = Limits(MODEL, current_budget_ma=budget), Limits(MODEL)
+    out, wanted = limits.torque(effort, share), free.torque(effort, share)
+    assert (np.abs(out * MODEL.per_nm)).sum() <= budget * (1 + 1e-12)
+    assert limits.limited == (np.abs(wanted * MODEL.per_nm).sum() > budget)
+    scale = min(1.0, budget / max(np.abs(wanted * MODEL.per_nm).sum(), 1e-300))
+    np.testing.assert_allclose(out, wanted * scale, atol=1e-15)
+
+
+def test_a_budget_needs_a_hand_that_is_commanded_in_currents():
+    with pytest.raises(ConfigError, match='PWM'):
+        Limits(load_hand('v4', 'right'), current_budget_ma=500.0)
+    with pytest.raises(ConfigError, match='current_budget_ma'):
+        Limits(MODEL, current_budget_ma=-1.0)
+
+
+@given(angles, angles, st.floats(0, 0.1))
+def test_from_outside_the_range_the_way_leads_back_not_in_one_jump(previous, wanted, dt):
+    target = Limits(MODEL, max_speed=4.0).approach(previous, wanted, dt)
+    assert (np.abs(target - previous) <= 4.0 * dt + 1e-12).all()
+    beyond = lambda q: np.maximum(np.maximum(MODEL.lower - q, q - MODEL.upper), 0.0)  # noqa: E731
+    assert (beyond(target) <= beyond(previous) + 1e-12).all()
+
+
 @given(angles, anything, st.floats(0, 0.1), st.floats(0.05, 7))
 def test_targets_stay_in_range_and_below_the_speed(previous, wanted, dt, speed):
     limits = Limits(MODEL, max_speed=speed)

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
-from allegro_description.errors import IdentityError, LinkError, LinkTimeout
+from allegro_description.errors import CommandRefused, IdentityError, LinkError, LinkTimeout
 from allegro_description.model import load_hand
 from allegro_driver.config import DriverConfig
 from allegro_driver.hardware import make_hardware
@@ -135,6 +135,59 @@ def test_silence_is_a_timeout_in_time(rig):
     with pytest.raises(LinkTimeout):
         hardware.read(0.05)
     assert 0.045 < time.monotonic() - begin < 0.5
+
+
+def test_the_position_loop_takes_targets_and_no_torques(rig):
+    hardware, hand = rig
+    if not hardware.onboard_position:
+        pytest.skip('no such loop')
+    hardware.open()
+    with pytest.raises(CommandRefused, match='switch that on'):
+        hardware.write_targets(np.zeros(16))
+    begin = time.monotonic()
+    hardware.position_mode(True)
+    assert time.monotonic() - begin < 0.04  # the control loop must not stand still while the hand gets ready
+    assert hardware.settle_s >= 0.05
+    with pytest.raises(CommandRefused, match='take torques for angles'):
+        hardware.write(np.zeros(16))
+    hardware.write_targets(hardware.read(0.5).position)
+    hardware.position_mode(False)
+    hardware.write(np.zeros(16))
+    hand.settle()
+    assert hand.ends_with_zero()
+
+
+@pytest.mark.parametrize('way_out', ['disable', 'enable', 'halt', 'close'])
+def test_every_way_out_of_the_position_loop_ends_with_zero_torque_in_torque_mode(rig, way_out):
+    hardware, hand = rig
+    if not hardware.onboard_position:
+        pytest.skip('no such loop')
+    hardware.open()
+    hardware.position_mode(True)
+    hardware.write_targets(np.full(16, 0.1))
+    calls = {'disable': lambda: hardware.enable(False), 'enable': lambda: hardware.enable(True)}
+    calls.get(way_out, getattr(hardware, way_out, None))()
+    hand.settle()
+    kinds, modes = hand.kinds(), [p.payload for _, p in hand.heard if p.type is MessageType.HINF_MODE]
+    assert modes[-1] == b'\x00'
+    last_on = max(k for k, (_, p) in enumerate(hand.heard) if p.payload == b'\x01')
+    targets = [k for k, kind in enumerate(kinds) if kind is MessageType.TORQUE and k > last_on]
+    off = kinds.index(MessageType.HINF_MODE, last_on + 1)
+    assert [k for k in targets if k < off] == targets[:1]  # the one target; every zero came after the mode
+    assert hand.ends_with_zero()
+
+
+def test_halt_ends_all_torque_and_opening_anew_brings_samples_back(rig):
+    hardware, hand = rig
+    hardware.open()
+    hardware.enable(True)
+    hardware.write(np.full(16, 0.1))
+    hardware.halt()
+    hand.settle()
+    assert hand.ends_with_zero()
+    hardware.close()
+    hardware.open()
+    hardware.read(0.5)
 
 
 # The bus in particular --------------------------------------------------------------------------------------------
@@ -270,6 +323,32 @@ def test_a_queue_that_ran_over_does_not_serve_old_samples():
         time.sleep(0.5)
         state = hardware.read(0.5)
         assert time.monotonic_ns() - state.stamp_ns < 200_000_000
+
+
+def test_zero_torque_waits_until_the_mode_was_sent_without_an_error(monkeypatch):
+    with bus_rig() as (hardware, hand):
+        hardware.open()
+        hardware.position_mode(True)
+        send, failures = hardware.link.send, iter([True] * 7)
+
+        def unsure(unit):
+            if next(failures, False):
+                raise LinkError('no buffer space')
+            send(unit)
+
+        monkeypatch.setattr(hardware.link, 'send', unsure)
+        before = len(hand.heard)
+        hardware.enable(False)
+        hand.settle()
+        heard = hand.kinds()[before:]
+        assert MessageType.TORQUE not in heard  # every attempt failed at its first packet: silence is better than 0°
+        with pytest.raises(CommandRefused):
+            hardware.write(np.zeros(16))
+        hardware.halt()
+        hand.settle()
+        heard = hand.kinds()[before:]
+        assert heard.index(MessageType.HINF_MODE) < heard.index(MessageType.TORQUE)
+        assert hand.ends_with_zero()
 
 
 def test_damaged_packets_are_counted_and_skipped():
