@@ -40,6 +40,10 @@ class HandArgs:
     prefix: str = parameter(
         '', 'put before every joint, link and frame name, in messages and robot description: two hands, one tree')
     params_file: str = parameter('', 'YAML file of node parameters; config/parameters.yaml lists them all')
+    bridge: str = parameter(
+        'none', "let other people's software move this hand, over the topics of Wonik's own nodes (vendor), of their "
+        'ros2_control stack, or of the topic based hardware interface of ros2_control',
+        choices=('none', 'vendor', 'ros2_control', 'topic_based'))
     viewer: bool = parameter(False, 'show the live hand in a browser')
     viewer_port: int = parameter(8080, 'TCP port of the browser view on 127.0.0.1', low=1024, high=65535)
     rviz: bool = parameter(False, 'start robot_state_publisher and RViz')

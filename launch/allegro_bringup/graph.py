@@ -106,6 +106,10 @@ def hand_graph(args: HandArgs) -> tuple[Spec, ...]:
     if model.taxels:
         specs.append(NodeSpec(
             'allegro_driver', 'tactile_publisher', parameters=_managed(args), in_loop=True, **_shared(args)))
+    if args.bridge != 'none':
+        bridge = {**_hand(args), 'dialect': args.bridge}
+        specs.append(NodeSpec(
+            'allegro_driver', 'vendor_bridge', parameters=bridge, in_loop=True, required=False, **_shared(args)))
     if args.viewer:
         viewer = {**_hand(args), 'port': args.viewer_port}
         specs.append(

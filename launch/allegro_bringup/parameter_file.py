@@ -15,6 +15,7 @@ from allegro_description.config import Parameter, defaults, parameters
 CONFIGURATIONS = {
     'hand_driver': 'allegro_driver.config:DriverConfig',
     'tactile_publisher': 'allegro_driver.config:TactileConfig',
+    'vendor_bridge': 'allegro_driver.bridge_config:BridgeConfig',
     'episode_control': 'allegro_driver.emulator.config:EpisodeControlConfig',
     'grasp_policy': 'allegro_ai.config:GraspPolicyConfig',
     'inference_profiler': 'allegro_bench.config:ProfilerConfig',
@@ -33,6 +34,7 @@ HEAD = """\
 LAUNCH_SETS = {
     'hand_driver': {'model', 'side', 'prefix', 'link', 'address', 'enable_on_activate', 'confirmed'},
     'tactile_publisher': {'model', 'side', 'prefix'},
+    'vendor_bridge': {'model', 'side', 'prefix', 'dialect'},
     'episode_control': {'model', 'side', 'prefix', 'control_port', 'seed', 'level'},
     'grasp_policy': {'model', 'side', 'prefix', 'policy', 'backend', 'mode'},
     'inference_profiler': {'model', 'side', 'prefix', 'output_dir'},

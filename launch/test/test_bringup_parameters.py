@@ -12,7 +12,7 @@ LIFECYCLE = {'autostart', 'retry', 'retry_s', 'use_sim_time'}
 
 
 def specs():
-    graph = profile_graph(ProfileArgs(output_dir='x', viewer=True))
+    graph = profile_graph(ProfileArgs(output_dir='x', viewer=True, bridge='vendor'))
     return {spec.name: spec for spec in graph if isinstance(spec, NodeSpec)}
 
 
