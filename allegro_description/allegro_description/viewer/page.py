@@ -19,6 +19,7 @@ import viser
 import websockets.asyncio.server as ws_server
 
 from allegro_description.errors import LinkError
+from allegro_description.meshes.materials import MATERIALS
 from allegro_description.meshes.mesh import Mesh
 from allegro_description.meshes.solids import arrow
 from allegro_description.model import HandModel
@@ -168,7 +169,7 @@ class HandPage:
             for node in self.scene.nodes
         }
         for part in self.scene.parts:
-            self._mesh(part.path, part.mesh, part.colour)
+            self._mesh(part.path, part.mesh, MATERIALS[part.material].colour)
         self.pads = [self._mesh(t.path, t.pad, colours.INVALID) for t in self.scene.taxels]
         self.hatches = [self._mesh(f'{t.path}_hatch', t.hatch, colours.HATCH, side='double')
                         for t in self.scene.taxels]

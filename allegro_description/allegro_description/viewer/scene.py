@@ -15,7 +15,6 @@ from allegro_description.errors import UnknownName
 from allegro_description.kinematics import homogeneous, rotation
 from allegro_description.meshes import solids
 from allegro_description.meshes.hand import hand_pieces
-from allegro_description.meshes.materials import MATERIALS, Colour
 from allegro_description.meshes.mesh import Mesh, merged
 from allegro_description.model import HandModel
 from allegro_description.state import Array
@@ -40,11 +39,12 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A mesh in the coordinates of the node above it in ``path``."""
+    """A mesh in the coordinates of the link it belongs to, whose node lies above it in ``path``."""
 
     path: str
+    link: str
     mesh: Mesh
-    colour: Colour
+    material: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ class HandScene:
         self.nodes = tuple(nodes)
         self.joint_paths = tuple(self.link_paths[j.child] for j in model.joints)
         pieces = hand_pieces(model)
-        self.parts = tuple(Part(f'{self.link_paths[link]}/{p.material}', p.mesh, MATERIALS[p.material].colour)
+        self.parts = tuple(Part(f'{self.link_paths[link]}/{p.material}', link, p.mesh, p.material)
                            for link, parts in pieces.items() for p in parts)
         self._skins = {link: merged(p.mesh for p in parts) for link, parts in pieces.items()}
         self.taxels = tuple(self._taxel(k) for k in range(len(model.taxels)))
