@@ -11,9 +11,9 @@ import atexit
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 
 import numpy as np
@@ -188,13 +188,10 @@ class Hand:
             CommandRefused: malformed, too old, from the future, starts too far away, not possible in this control mode,
                 or the hand is off or in fault. Nothing changes.
         """
-        try:
+        with self.counting_refusals():
             if self._thread is None:
                 raise CommandRefused('the control loop does not run; activate the driver first')
             self._governor.check(order, time.monotonic_ns())
-        except CommandRefused as error:
-            self.count_refusal(error)
-            raise
         self._accepted += 1
         self._mailbox.append(order)
 
@@ -208,15 +205,12 @@ class Hand:
         """
         if self._motions is None:  # made when first needed: it costs some milliseconds
             self._motions = MotionPlanner(self.model)
-        try:
-            if word == OFF:
-                return self.enable(False)
-            onboard = self._config.control_mode == 'onboard'
-            speed = min(self._config.motion_speed, self._config.max_target_speed)
-            order = self._motions.order(word, self.target, speed, squeeze=not onboard)
-        except AllegroError as error:
-            self.count_refusal(error)
-            raise
+        if word == OFF:
+            return self.enable(False)
+        config = self._config
+        with self.counting_refusals():
+            order = self._motions.order(word, self.target, min(config.motion_speed, config.max_target_speed),
+                                        squeeze=config.control_mode != 'onboard')
         self.command(order)
         return f'{word}: {self._motions.describe(word)}'
 
@@ -228,10 +222,15 @@ class Hand:
         """
         self._governor.gravity = vector
 
-    def count_refusal(self, error: Exception) -> None:
-        """Count a command that was refused before it got here (wrong names, say)."""
-        self._refused += 1
-        self._refusal = str(error)
+    @contextmanager
+    def counting_refusals(self) -> Iterator[None]:
+        """Count a command that is refused in this context, for whatever reason."""
+        try:
+            yield
+        except AllegroError as error:
+            self._refused += 1
+            self._refusal = str(error)
+            raise
 
     def enable(self, on: bool = True) -> str:
         """Switch torque on (hold the present pose) or off. Returns what happened.

@@ -339,6 +339,7 @@ WAYS = {
     'os._exit': 'time.sleep(0.1); os._exit(4)',
     'SIGINT': 'time.sleep(60)',
     'SIGTERM': 'time.sleep(60)',
+    'SIGHUP': 'time.sleep(60)',
     'SIGKILL': 'time.sleep(60)',
     'SIGSEGV': 'time.sleep(60)',
 }
@@ -362,3 +363,35 @@ def test_zero_torque_is_the_last_packet_whatever_ends_the_process(wire, way):
     assert wait_until(wire.ends_with_zero, 2.0)
     wire.settle()
     assert wire.ends_with_zero()
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP])
+def test_without_a_guardian_too_asked_to_end_or_left_alone_it_ends_with_zero_torque(wire, number):
+    code = SCRIPT.replace('WAY', 'time.sleep(60)').replace("realtime='off'", "realtime='off', guardian=False")
+    process = subprocess.Popen([sys.executable, '-c', code, wire.address], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == 'pushing\n'
+        assert wait_until(lambda: len(wire.torques()) > 5 and wire.torques()[-1].any())
+        process.send_signal(number)
+        assert process.wait(10) == 128 + number
+    finally:
+        process.kill()
+        process.wait()
+    wire.settle()
+    assert wire.ends_with_zero()
+
+
+def test_a_program_with_handlers_of_its_own_keeps_them(wire):
+    def mine(number, frame):
+        pass
+
+    before = signal.signal(signal.SIGHUP, mine)
+    try:
+        with driver(wire):
+            assert signal.getsignal(signal.SIGHUP) is mine
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        assert signal.getsignal(signal.SIGHUP) is mine
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -16,13 +16,16 @@ require_graph()
 from allegro_description.ros.convert import command_message, tactile_from_raw, to_ns, to_stamp  # noqa: E402
 from allegro_description.ros.interfaces import (  # noqa: E402
     DIAGNOSTICS,
+    GRAVITY,
     JOINT_COMMANDS,
     JOINT_STATES,
     JOINT_TRAJECTORY,
+    MOTION,
     TACTILE_RAW,
 )
 from allegro_description.state import JointCommand  # noqa: E402
 from allegro_driver.nodes.trajectory_message import trajectory_from_message  # noqa: E402
+from allegro_driver.protocol.v5b2_packets import MessageType  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint  # noqa: E402
 
@@ -177,6 +180,67 @@ def test_trajectory_messages_are_checked():
             trajectory_from_message(MODEL, message, 5, 4.0)
 
 
+def test_words_gravity_and_control_mode(probe, wire):
+    words = probe.node.create_publisher(MOTION.type, MOTION.name, MOTION.publish_qos)
+    gravity = probe.node.create_publisher(GRAVITY.type, GRAVITY.name, GRAVITY.publish_qos)
+    probe.enable()
+    words.publish(MOTION.type(data='ready'))
+    goal = MODEL.pose('pregrasp')
+    probe.until(lambda: np.abs(np.array(probe.states[-1].position) - goal).max() < 0.03)
+    probe.until(lambda: probe.value('motion') == 'ready')
+    assert 'ready: open cradle' in probe.process.output
+    words.publish(MOTION.type(data='wave'))
+    probe.until(lambda: "'wave'" in (probe.value('last_refusal') or ''))
+    assert 'grasp_3' in probe.value('last_refusal')
+    words.publish(MOTION.type(data='gravcomp'))
+    probe.until(lambda: probe.value('state') == 'free')
+    down = GRAVITY.type()
+    down.vector.x = -9.81
+
+    def carried():
+        gravity.publish(down)
+        heaviest = wire.torques()[-1]
+        return np.abs(heaviest[[1, 5, 9]]).min() > 5.0  # mA at the near joints: fingers lie level now
+
+    probe.until(carried)
+    down.header.frame_id = 'table'
+    probe.until(lambda: (gravity.publish(down), "frame 'table'" in probe.process.output)[1])  # warnings are throttled
+    assert 'stays host' in _set(probe, 'control_mode', 'onboard').reason
+    words.publish(MOTION.type(data='off'))
+    probe.until(lambda: probe.value('state') == 'off')
+    assert _set(probe, 'control_mode', 'onboard').successful
+    probe.enable()
+    probe.until(lambda: probe.value('control_mode') == 'onboard' and MessageType.HINF_MODE in wire.kinds())
+    probe.until(lambda: wire.kinds()[-1] is MessageType.TORQUE)
+
+
+def _set(probe, name, value):
+    from rcl_interfaces.srv import SetParameters
+    from rclpy.parameter import Parameter
+
+    client = probe.node.create_client(SetParameters, 'hand_driver/set_parameters')
+    assert client.wait_for_service(5.0)
+    future = client.call_async(SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()]))
+    probe.until(future.done)
+    return future.result().results[0]
+
+
+def test_names_in_messages_carry_the_prefix(graph, wire):
+    probe = Probe(graph, wire.address, prefix='left_')
+    probe.until(lambda: len(probe.states) > 10 and len(probe.raw) > 10)
+    assert list(probe.states[-1].name) == ['left_' + name for name in MODEL.joint_names]
+    assert probe.raw[-1].header.frame_id == 'left_' + MODEL.palm
+    np.testing.assert_allclose(probe.states[-1].position, wire.position, atol=0.05)
+    probe.enable()
+    message = command_message(MODEL, JointCommand(probe.now(), HOME))
+    probe.commands.publish(message)
+    probe.until(lambda: 'left_joint_0_0' in (probe.value('last_refusal') or ''))
+    message.name = ['left_' + name for name in message.name]
+    message.header.stamp = to_stamp(0)  # now
+    probe.commands.publish(message)
+    probe.until(lambda: probe.value('commands_accepted') == '1')
+
+
 def test_fault_is_reported_and_cleared(probe, wire):
     probe.enable()
     wire.paused = True
@@ -190,19 +254,11 @@ def test_fault_is_reported_and_cleared(probe, wire):
 
 
 def test_live_parameters_and_refused_ones(probe):
-    from rcl_interfaces.srv import SetParameters
-    from rclpy.parameter import Parameter
-
-    client = probe.node.create_client(SetParameters, 'hand_driver/set_parameters')
-    assert client.wait_for_service(5.0)
     for value, fine in ((0.5, True), (1.5, False)):
-        wish = Parameter('torque_scale', value=value).to_parameter_msg()
-        future = client.call_async(SetParameters.Request(parameters=[wish]))
-        probe.until(future.done)
-        assert future.result().results[0].successful is fine
+        assert _set(probe, 'torque_scale', value).successful is fine
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_it_quietly_with_zero_torque(probe, wire, number):
     probe.enable()
     probe.send(np.clip(HOME + 0.3, MODEL.lower, MODEL.upper))

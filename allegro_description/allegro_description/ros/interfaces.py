@@ -14,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Vector3Stamped, WrenchStamped
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState, PointCloud2, TimeReference
+from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker
 
@@ -62,6 +63,7 @@ JOINT_STATES = Topic('joint_states', JointState, STREAM, SENSOR)
 TACTILE_RAW = Topic('tactile/raw', PointCloud2, STREAM, SENSOR)
 JOINT_COMMANDS = Topic('joint_commands', JointState, COMMAND, COMMAND)
 JOINT_TRAJECTORY = Topic('joint_trajectory', JointTrajectory, COMMAND, COMMAND)
+MOTION = Topic('motion', String, COMMAND, COMMAND)
 TACTILE_POINTS = Topic('tactile/points', PointCloud2, STREAM, SENSOR)
 INFERENCE = Topic('inference', TimeReference, EVENTS, EVENTS)
 INFERENCE_RELEASE = Topic('inference_release', TimeReference, EVENTS, EVENTS)
@@ -79,6 +81,6 @@ def wrench_topic(finger: str) -> Topic:
 
 def all_topics(fingers: Iterable[str]) -> tuple[Topic, ...]:
     """Every topic of a hand with these fingers: what a recorder takes by default."""
-    fixed = (JOINT_STATES, TACTILE_RAW, JOINT_COMMANDS, JOINT_TRAJECTORY, TACTILE_POINTS, INFERENCE,
+    fixed = (JOINT_STATES, TACTILE_RAW, JOINT_COMMANDS, JOINT_TRAJECTORY, MOTION, TACTILE_POINTS, INFERENCE,
              INFERENCE_RELEASE, POLICY_STATE, OBJECT, GRAVITY, EPISODE, DIAGNOSTICS)
     return (*fixed, *(wrench_topic(f) for f in fingers))

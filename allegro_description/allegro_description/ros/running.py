@@ -40,7 +40,7 @@ def make_executor() -> Executor:
 
 
 def run(node_factory: Callable[[], Node], args: Sequence[str] | None = None) -> int:
-    """Run one node until SIGINT, SIGTERM or its own ``request_exit``; leave the hand safe on every path.
+    """Run one node until SIGINT, SIGTERM, SIGHUP or its own ``request_exit``; leave the hand safe on every path.
 
     Args:
         node_factory: builds the node; :class:`AllegroError` ends the process with one sentence.
@@ -88,7 +88,7 @@ def _run(node_factory: Callable[[], Node], args: Sequence[str] | None, watch: Si
 
 
 class SignalWatch:
-    """SIGINT and SIGTERM as a flag; handlers of our own, so that the node can still publish while it stops."""
+    """SIGINT, SIGTERM and SIGHUP as a flag; handlers of our own, so that the node can still publish while it stops."""
 
     def __init__(self) -> None:
         """Nothing received yet."""
@@ -101,7 +101,10 @@ class SignalWatch:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        previous = {s: signal.signal(s, self._received) for s in (signal.SIGINT, signal.SIGTERM)}
+        watched = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: a closed terminal is meant to end nothing
+            watched.append(signal.SIGHUP)
+        previous = {s: signal.signal(s, self._received) for s in watched}
         try:
             yield
         finally:
