@@ -1,4 +1,6 @@
-"""URDF text of a hand, derived from its :class:`~allegro_description.model.HandModel`; no ROS and no meshes needed.
+"""URDF text of a hand, derived from its :class:`~allegro_description.model.HandModel`; no ROS needed.
+
+What is seen are the collision primitives, or mesh files (see :mod:`allegro_description.meshes.files`).
 
 Names of links and moving joints are the vendor's, with an optional prefix for robots with two hands. Every fixed frame
 (fingertips, taxels) becomes a link on a fixed joint, so that robot_state_publisher offers it in /tf. URDF has no
@@ -7,6 +9,8 @@ capsule: it becomes a cylinder and two spheres. Limits are those the suite enfor
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from xml.etree import ElementTree
 
 import numpy as np
@@ -18,23 +22,36 @@ from allegro_description.model import HandModel, Link, Shape, Vector
 MATERIALS = {'shell': SHELL, 'rubber': RUBBER}
 
 
-def build_urdf(model: HandModel, prefix: str = '', physics: Physics | None = None) -> str:
+@dataclass(frozen=True, slots=True)
+class Visual:
+    """A mesh file in its link's frame, m: URI, name of its material, colour (0 … 1)."""
+
+    uri: str
+    material: str
+    rgba: tuple[float, float, float, float]
+
+
+def build_urdf(
+    model: HandModel, prefix: str = '', physics: Physics | None = None,
+    visuals: Mapping[str, Sequence[Visual]] | None = None,
+) -> str:
     """Return the URDF text.
 
     Args:
         model: the hand.
         prefix: put before every link and joint name, e.g. ``left_``.
         physics: source of joint damping and friction (ASSUMED values, see :class:`~allegro_description.mjcf.Physics`).
+        visuals: mesh files by link; links without any, and all by default, show their primitives.
     """
-    physics = physics or Physics()
+    physics, visuals = physics or Physics(), visuals or {}
     root = ElementTree.Element('robot', name=prefix + model.name)
-    for name, rgba in MATERIALS.items():
+    for name, rgba in (MATERIALS | {v.material: v.rgba for row in visuals.values() for v in row}).items():
         material = ElementTree.SubElement(root, 'material', name=prefix + name)
         ElementTree.SubElement(material, 'color', rgba=_row(rgba))
     tips = {f.tip for f in model.fingers}
     for link in model.links:
         tip = next((f for f in model.frames if f.parent == link.name and f.name in tips), None)
-        _link(root, prefix, link, tip_shape(link, tip) if tip else None)
+        _link(root, prefix, link, tip_shape(link, tip) if tip else None, visuals.get(link.name, ()))
     for joint, effort in zip(model.joints, model.torque_limit.tolist(), strict=True):
         element = _joint(root, prefix, joint.name, 'revolute', joint.parent, joint.child, joint.xyz, joint.rpy)
         ElementTree.SubElement(element, 'axis', xyz=_row(joint.axis))
@@ -63,15 +80,22 @@ def _joint(
     return element
 
 
-def _link(root: ElementTree.Element, prefix: str, link: Link, dome: Shape | None) -> None:
+def _link(
+    root: ElementTree.Element, prefix: str, link: Link, dome: Shape | None, visuals: Sequence[Visual]
+) -> None:
     element = ElementTree.SubElement(root, 'link', name=prefix + link.name)
     inertial = ElementTree.SubElement(element, 'inertial')
     ElementTree.SubElement(inertial, 'origin', xyz=_row(link.com), rpy='0 0 0')
     ElementTree.SubElement(inertial, 'mass', value=repr(link.mass))
     names = ('ixx', 'iyy', 'izz', 'ixy', 'ixz', 'iyz')
     ElementTree.SubElement(inertial, 'inertia', {n: repr(v) for n, v in zip(names, link.inertia, strict=True)})
+    for visual in visuals:
+        part = ElementTree.SubElement(element, 'visual')
+        ElementTree.SubElement(part, 'origin', xyz='0 0 0', rpy='0 0 0')
+        ElementTree.SubElement(ElementTree.SubElement(part, 'geometry'), 'mesh', filename=visual.uri)
+        ElementTree.SubElement(part, 'material', name=prefix + visual.material)
     for shape in link.shapes:
-        for tag in ('visual', 'collision'):
+        for tag in ('collision',) if visuals else ('visual', 'collision'):
             for primitive in _primitives(shape):
                 part = _geometry(element, tag, primitive)
                 if tag == 'visual':

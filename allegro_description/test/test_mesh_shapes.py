@@ -64,6 +64,17 @@ def test_a_mirrored_mesh_still_faces_outwards():
     sound(mirrored)
 
 
+@pytest.mark.parametrize('n', range(3, 12))
+def test_convex_outlines_are_cut_completely(n):
+    outline = outlines.circle(0.01, n)
+    triangles = outlines.triangles(outline)
+    assert len(triangles) == n - 2
+    a, b, c = (outline[triangles[:, k]] for k in range(3))
+    areas = ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]) / 2
+    assert (areas > 0).all()
+    assert areas.sum() == pytest.approx(outlines.area(outline))
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.floats(0.01, 0.05), st.floats(0.2, 0.8), st.floats(0.2, 0.8), st.floats(0.0005, 0.002))
 def test_hollow_outlines_are_cut_completely_and_stay_simple_when_inset(size, across, deep, distance):

@@ -115,16 +115,16 @@ def dome(shape: Shape, height: float = 0.0) -> tuple[Mesh, Mesh]:
     radius = shape.size[0]
     top = shape.xyz[2] + (shape.size[1] / 2 if len(shape.size) > 1 else 0.0)
     seam = height + 0.0018
-    turn = np.linspace(0, np.pi / 2, 8)[:-1]
+    turn = np.linspace(0, np.pi / 2, 10)[:-1]
     profile = [(0.97 * radius, seam), (radius, seam + 0.0008)] + [
         (radius * np.cos(a), top + radius * np.sin(a)) for a in turn]
-    rubber = solids.lathe(profile, 28)
+    rubber = solids.lathe(profile, 32)
     vertices = rubber.vertices.copy()
     vertices[-1] = (0, 0, top + radius)
     place = np.eye(4)
     place[:2, 3] = shape.xyz[:2]
     ring = solids.lathe([(0.94 * radius, height), (radius + 0.0002, height + 0.0006), (radius + 0.0002, seam - 0.0003),
-                         (radius + 0.0002, seam - 0.0003), (0.9 * radius, seam)], 28)
+                         (radius + 0.0002, seam - 0.0003), (0.9 * radius, seam)], 32)
     return Mesh(vertices, rubber.faces).moved(place), ring.moved(place)
 
 

@@ -31,5 +31,5 @@ MATERIALS: Mapping[str, Material] = {
     PLATE: Material((112, 118, 127), 0.40),
     METAL: Material((196, 200, 206), 0.30, metal=True),
     GRIP: Material((40, 42, 46), 0.75),
-    SOFT: Material((212, 206, 195), 0.60),
+    SOFT: Material((204, 197, 185), 0.60),
 }

@@ -182,7 +182,8 @@ def _contains(outline: Array, points: Array) -> np.ndarray:
 
 def _turntable(palm: Bone, pivot: Pivot, child: Bone) -> Piece:
     """The ring in which a finger turns on top of the palm."""
-    radius = min(0.5 * float(max(child.high[:2] - child.low[:2])), 0.0165)
+    room = min(float(min((palm.high - pivot.at)[:2])), float(min((pivot.at - palm.low)[:2]))) - 0.001
+    radius = min(0.5 * float(max(child.high[:2] - child.low[:2])), 0.0165, room)
     top = (float(palm.high[2]) - float(pivot.at[2])) / abs(float(pivot.axis[2]))
     ring = fittings.collar(radius, -0.003, 0.0016)
     centre = pivot.at + pivot.axis * np.sign(pivot.axis[2]) * top
