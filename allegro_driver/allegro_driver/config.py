@@ -93,13 +93,13 @@ class DriverConfig(ControlConfig):
 
 @dataclass(frozen=True, slots=True)
 class TouchConfig:
-    """How raw cell readings become touch. Thresholds are those that the policies were trained with."""
+    """How raw cell readings become touch. Thresholds of the V5 Sense are those that its policies were trained with."""
 
     tare_samples: int = parameter(
         50, 'the baseline is the median of the newest so many samples', low=3, high=1000)
     tare_limit_pa: float = parameter(
-        3000.0, 'a cell that reads more is being touched and is not zeroed; assumed, check with an untouched hand',
-        unit='Pa', low=100.0, high=100000.0)
+        0.0, "a cell that reads more is being touched and is not zeroed; 0 takes the hand description's",
+        unit='Pa', low=0.0, high=100000.0)
     drift_s: float = parameter(
         30.0, 'time constant with which the baseline of untouched fingers follows the reading; 0 keeps it fixed',
         unit='s', low=0.0, high=3600.0, live=True)
@@ -107,9 +107,11 @@ class TouchConfig:
         30.0, 'corner of the low-pass on pressures; 0 leaves them as they come', unit='Hz', low=0.0, high=150.0,
         live=True)
     contact_on_pa: float = parameter(
-        1500.0, 'pressure at which a cell starts to touch', unit='Pa', low=1.0, high=100000.0, live=True)
+        0.0, "pressure at which a cell starts to touch; 0 takes the hand description's", unit='Pa', low=0.0,
+        high=100000.0, live=True)
     contact_off_pa: float = parameter(
-        1000.0, 'pressure at which it stops to touch', unit='Pa', low=0.0, high=100000.0, live=True)
+        0.0, "pressure at which it stops to touch; 0 takes the hand description's", unit='Pa', low=0.0, high=100000.0,
+        live=True)
     frozen_after_s: float = parameter(
         10.0, 'a touched cell whose reading has not changed at all for so long is invalid; 0 never judges', unit='s',
         low=0.0, high=3600.0, live=True)

@@ -17,8 +17,10 @@ are listed as *silent*.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from allegro_description.errors import CommandRefused, ConfigError
@@ -30,6 +32,8 @@ from allegro_driver.config import TouchConfig
 
 Mask = NDArray[np.bool_]
 
+THRESHOLDS = ('tare_limit_pa', 'contact_on_pa', 'contact_off_pa')
+"""Parameters for which 0 means what the hand description says under ``touch``."""
 # A longer gap restarts filter and hysteresis: the past says nothing about the present then.
 LONGEST_GAP_S = 0.1
 # An overloaded cell is recognised by its fall from at least this share of the ceiling.
@@ -95,6 +99,7 @@ class TactilePipeline:
         n = len(model.taxels)
         if n == 0:
             raise ConfigError(f'{model.name} has no taxels; do not start touch processing for it')
+        self._model = model
         self._names = tuple(t.name for t in model.taxels)
         self._ceiling = model.actuation.tactile_saturation_pa
         groups = sorted({t.finger for t in model.taxels})
@@ -121,12 +126,17 @@ class TactilePipeline:
         """Take new live parameters; ``tare_samples`` is the one that only counts at the start.
 
         Raises:
-            ConfigError: contact would end above where it begins.
+            ConfigError: contact would end above where it begins, or a 0 for what the description does not say.
         """
-        if config.contact_off_pa > config.contact_on_pa:
-            raise ConfigError(f'contact_off_pa is {config.contact_off_pa} Pa, above contact_on_pa '
-                              f'{config.contact_on_pa} Pa; lower it')
-        self._config = config
+        known: dict[str, Any] = {
+            name: getattr(config, name) or self._model.touch.get(name, 0.0) for name in THRESHOLDS}
+        unknown = [name for name, value in known.items() if not value > 0.0]
+        if unknown:
+            raise ConfigError(f'{self._model.name} is described without {", ".join(unknown)}; give values above 0 Pa')
+        if known['contact_off_pa'] > known['contact_on_pa']:
+            raise ConfigError(f'contact_off_pa is {known["contact_off_pa"]} Pa, above contact_on_pa '
+                              f'{known["contact_on_pa"]} Pa; lower it')
+        self._config = dataclasses.replace(config, **known)
 
     @property
     def baseline(self) -> Array:

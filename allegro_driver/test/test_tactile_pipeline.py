@@ -1,11 +1,12 @@
 """Laws of touch processing: baseline, validity, drift, contact, and what no input may do to it."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 from allegro_description.errors import CommandRefused, ConfigError
-from allegro_description.model import load_hand
+from allegro_description.model import available_hands, load_hand
 from allegro_driver.config import TouchConfig
 from allegro_driver.tactile import TactilePipeline
 from hypothesis import given, settings
@@ -215,6 +216,30 @@ def test_wrong_sizes_and_thresholds_are_refused():
         Feed().pipeline.update(0, np.zeros(N - 1))
     with pytest.raises(ConfigError):
         TactilePipeline(HAND, TouchConfig(contact_on_pa=100.0, contact_off_pa=200.0))
+
+
+@pytest.mark.parametrize('name', available_hands())
+def test_thresholds_of_zero_are_those_of_the_hand(name):
+    hand = load_hand(*name.rsplit('_', 1))
+    if not hand.taxels:
+        with pytest.raises(ConfigError, match='no taxels'):
+            TactilePipeline(hand)
+        return
+    pipeline, idle, on = TactilePipeline(hand), np.zeros(len(hand.taxels)), hand.touch['contact_on_pa']
+    stamp = 0
+    for raw, touched in ((idle, False), (idle + 0.9 * on, False), (idle + 1.2 * on, True)):
+        for _ in range(200):
+            stamp += 3_000_000
+            pipeline.update(stamp, raw)
+        assert pipeline.contact.all() == touched
+        assert pipeline.contact.any() == touched
+
+
+def test_a_hand_described_without_thresholds_needs_them_as_parameters():
+    bare = dataclasses.replace(HAND, touch={})
+    with pytest.raises(ConfigError, match='contact_on_pa'):
+        TactilePipeline(bare)
+    TactilePipeline(bare, TouchConfig(tare_limit_pa=3000.0, contact_on_pa=1500.0, contact_off_pa=1000.0))
 
 
 readings = hnp.arrays(np.float64, N, elements=st.one_of(
