@@ -58,7 +58,8 @@ class Noted:
 def wave(model: HandModel, seconds: float) -> Array:
     """The commanded pose after a time, rad, (n_joints,)."""
     phase = WAVE_RAD_S * seconds + np.arange(len(model.joints))
-    return np.clip(model.pose('home') + WAVE_RAD * np.sin(phase), model.lower, model.upper)
+    pose: Array = np.clip(model.pose('home') + WAVE_RAD * np.sin(phase), model.lower, model.upper)
+    return pose
 
 
 def say(event: str, **values: object) -> None:
