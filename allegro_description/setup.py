@@ -18,7 +18,9 @@ setup(
         ('share/' + NAME + '/launch', glob('launch/*.launch.py')),
     ],
     install_requires=['setuptools', 'numpy', 'pyyaml'],
-    extras_require={'mujoco': ['mujoco>=3.17,<5'], 'view': ['viser>=1.1', 'trimesh', 'pillow'], 'test': ['pytest', 'hypothesis']},
+    extras_require={
+        'mujoco': ['mujoco>=3.17,<5'], 'view': ['viser>=1.1', 'trimesh', 'pillow'], 'test': ['pytest', 'hypothesis'],
+    },
     zip_safe=True,
     maintainer='Allegro AI suite maintainers',
     maintainer_email='maintainers@allegro-ai.example',

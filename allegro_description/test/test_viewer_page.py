@@ -17,13 +17,13 @@ pytest.importorskip('viser')
 websocket = pytest.importorskip('websockets.sync.client')
 from allegro_description.errors import LinkError
 from allegro_description.kinematics import Kinematics, homogeneous
-from allegro_description.model import load_hand
+from allegro_description.model import available_hands, load_hand
 from allegro_description.viewer import colours
 from allegro_description.viewer.live import LiveHand, ObjectView
 from allegro_description.viewer.page import HOST, HandPage, open_server
 from allegro_description.viewer.panel import HandPanel
 from allegro_description.viewer.scene import matrix_of
-from allegro_description.viewer.sliders import SliderHand
+from allegro_description.viewer.sliders import SliderHand, named_poses
 from websockets.exceptions import InvalidStatus
 
 HAND = load_hand()
@@ -200,7 +200,8 @@ def test_slider_program_starts_and_ends_cleanly():
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, '-m', 'allegro_description.viewer', '--sliders', '--port', str(port)]
+    command = [sys.executable, '-m', 'allegro_description.nodes.hand_viewer', '--sliders', '--port', str(port),
+               '--model', 'v4', '--side', 'left']
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -217,6 +218,47 @@ def test_slider_program_starts_and_ends_cleanly():
         assert time.monotonic() - started < 10
     finally:
         process.kill()
+
+
+@pytest.mark.parametrize('name', available_hands())
+def test_every_hand_has_its_own_page(name, monkeypatch):
+    """Sliders and buttons from its description; touch only where it has cells."""
+    monkeypatch.setattr(HandPage, 'watched', True)
+    hand = load_hand(*name.rpartition('_')[::2])
+    page = HandPage(hand)
+    try:
+        sliders, live = SliderHand(page.server.gui, hand), LiveHand(hand)
+        assert set(sliders._sliders) == set(hand.joint_names)
+        for k, joint in enumerate(hand.joint_names):
+            assert (sliders._sliders[joint].min, sliders._sliders[joint].max) == (hand.lower[k], hand.upper[k])
+        assert len(sliders.pressure()) == len(hand.taxels)
+        assert (sliders._pressure is None) == (not hand.taxels)
+        for pose in named_poses(hand):
+            sliders.go_to(pose)
+            np.testing.assert_allclose(sliders.position(), hand.pose(pose), atol=1e-3)
+        live.position = sliders.position()
+        panel = HandPanel(page, hand)
+        panel.refresh(live, 100.0)
+        assert page.refresh(live, 100.0)
+        labels = [h.label for h in page.server.gui._gui_input_handle_from_uuid.values()]
+        shown = 'Touch' in panel._texts['status'].content, any('kPa' in label for label in labels)
+        assert shown == (bool(hand.taxels),) * 2
+        assert len(page.pads) == len(page.hatches) == len(hand.taxels)
+        assert page.full_scale_pa <= max(hand.actuation.tactile_saturation_pa, 5e3)
+    finally:
+        page.close()
+
+
+def test_pose_buttons_move_every_slider_and_leave_out_way_points(page):
+    hand = SliderHand(page.server.gui, HAND)
+    groups = [h for h in page.server.gui._gui_input_handle_from_uuid.values()
+              if type(h).__name__ == 'GuiButtonGroupHandle']
+    offered = [name for group in groups for name in group._impl.props.options]
+    assert offered == list(named_poses(HAND))
+    assert {'zero', 'home', 'pregrasp', 'grasp_4'} <= set(offered)
+    assert not any(name.endswith('_open') for name in offered)
+    hand.go_to('grasp_4')
+    np.testing.assert_allclose(hand.position(), HAND.pose('grasp_4'), atol=1e-3)
 
 
 @pytest.mark.parametrize(('arguments', 'sentence'), [

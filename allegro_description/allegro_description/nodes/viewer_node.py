@@ -65,10 +65,11 @@ class HandViewer(PlainNode):
         self._enable = self.create_client(SetBool, 'hand_driver/enable') if self.config.controls else None
         self._panel = load('panel').HandPanel(self._page, model, self._ask if self._enable is not None else None)
         self._stream(interfaces.JOINT_STATES, 'joints', self._on_joints)
-        self._stream(interfaces.TACTILE_POINTS, 'tactile', self._on_touch)
         self._stream(interfaces.OBJECT, 'object', self._on_object)
         self._stream(interfaces.GRAVITY, 'gravity', self._on_gravity)
-        for finger in model.fingers:
+        if model.taxels:
+            self._stream(interfaces.TACTILE_POINTS, 'tactile', self._on_touch)
+        for finger in model.fingers if model.taxels else ():
             self._stream(interfaces.wrench_topic(finger.name), f'wrench/{finger.name}',
                          partial(self._on_wrench, finger.name))
         for topic, callback in ((interfaces.INFERENCE, self._on_inference), (interfaces.EPISODE, self._on_episode),

@@ -48,8 +48,10 @@ def _level(status: Status, live: LiveHand, now: float) -> str:
 
 
 def status(live: LiveHand, now: float) -> str:
-    """Streams, driver state with its fault reason, policy phase and latency."""
-    rows = [_row('Joints', _stream(live, 'joints', now)), _row('Touch', _stream(live, 'tactile', now))]
+    """Streams (touch where the hand has any), driver state with its fault reason, policy phase and latency."""
+    rows = [_row('Joints', _stream(live, 'joints', now))]
+    if live.model.taxels:
+        rows.append(_row('Touch', _stream(live, 'tactile', now)))
     driver = live.worst('hand_driver')
     if driver is None:
         rows.append(_row('Driver', badge('NO DATA', _NONE)))

@@ -31,6 +31,7 @@ HOST = '127.0.0.1'
 FIRST_PORT = 8080
 IDLE_S = 1.0
 _MOVED = 2e-5                    # rotation step worth a message, about 2.5 millidegrees
+_FINGERS_END = 0.145             # m above the palm frame: about where straight fingers end
 _GRAVITY_AT = (0.0, -0.14, -0.08)
 _M_PER_N = 0.02
 _LONGEST_FORCE_M = 0.10
@@ -91,6 +92,11 @@ def open_server(port: int) -> viser.ViserServer:
     return server
 
 
+def full_scale(model: HandModel) -> float:
+    """Top of the colour scale to begin with, Pa: 50 kPa, or less where the cells of a hand saturate earlier."""
+    return min(50e3, max(5e3, model.actuation.tactile_saturation_pa // 5e3 * 5e3))
+
+
 class HandPage:
     """The 3-D part of the page."""
 
@@ -103,7 +109,7 @@ class HandPage:
         """
         self.scene = HandScene(model)
         self.server = open_server(port)
-        self.full_scale_pa = 50e3
+        self.full_scale_pa = full_scale(model)
         self._refreshed = -np.inf
         self._rotations = np.full((len(model.joints), 4), np.nan)
         self._taxel_colours: list[colours.Colour | None] = [None] * len(model.taxels)
@@ -148,15 +154,16 @@ class HandPage:
         self.server.gui.main_panel.dock_right()
         scene.configure_environment_map(None)
         scene.configure_default_lights(enabled=False)
-        scene.add_light_hemisphere('/light/sky', sky_color=(255, 255, 255), ground_color=(150, 146, 140), intensity=1.6)
+        scene.add_light_hemisphere('/light/sky', sky_color=(255, 255, 255), ground_color=(150, 146, 140), intensity=2.0)
         scene.add_light_directional('/light/key', intensity=2.2, position=(0.7, 0.5, 0.9))
         scene.add_light_directional('/light/fill', color=(205, 220, 255), intensity=0.9, position=(0.3, -0.9, 0.2))
         scene.add_grid('/floor', width=0.6, height=0.6, plane='xy', cell_size=0.02, section_size=0.1,
-                       cell_color=(228, 228, 228), section_color=(205, 205, 205), position=(0.0, 0.0, -0.167))
+                       cell_color=(228, 228, 228), section_color=(205, 205, 205), position=(0.0, 0.0, self.scene.floor))
         camera.fov = np.radians(34)
         camera.near = 0.005
-        camera.position = (0.53, 0.26, -0.01)
-        camera.look_at = (0.0, 0.0, -0.01)
+        middle = (self.scene.floor + _FINGERS_END) / 2
+        camera.position = (0.50, 0.30 if self.scene.model.side == 'right' else -0.30, middle + 0.08)
+        camera.look_at = (0.0, 0.0, middle)
 
     def _mesh(self, path: str, mesh: Mesh, colour: colours.Colour, **how: Any) -> Any:
         return self.server.scene.add_mesh_simple(

@@ -1,4 +1,4 @@
-"""The side panel: state and faults, latency, pressure scale, plots, policy phase, episodes."""
+"""The side panel: state and faults, latency, touch (if the hand has any), plots, policy phase, episodes."""
 
 from __future__ import annotations
 
@@ -38,11 +38,14 @@ class HandPanel:
         if on_enable is not None:
             buttons = gui.add_button_group('Torque', ('Enable', 'Release'))
             buttons.on_click(lambda event: on_enable(event.target.value == 'Enable'))
-        with gui.add_folder('Touch'):
-            self._text('scale')
-            self._full_scale = gui.add_slider('Full scale [kPa]', 5, 100, 5, page.full_scale_pa / 1e3)
-            fingers = [model.taxels[k].finger for k in model.tip_taxels]
-            self._pressure_plot = self._plot(fingers) if fingers else None
+        self._full_scale: Any = None
+        self._pressure_plot: Any = None
+        if model.taxels:
+            with gui.add_folder('Touch'):
+                self._text('scale')
+                self._full_scale = gui.add_slider('Full scale [kPa]', 5, 100, 5, page.full_scale_pa / 1e3)
+                fingers = [model.taxels[k].finger for k in model.tip_taxels]
+                self._pressure_plot = self._plot(fingers) if fingers else None
         with gui.add_folder('Joint positions [deg]'):
             self._finger = gui.add_dropdown('Finger', tuple(f.name for f in model.fingers))
             self._finger.on_update(lambda _: self._choose())
@@ -57,12 +60,14 @@ class HandPanel:
 
     def refresh(self, live: LiveHand, now: float) -> None:
         """Bring texts and plots up to date, at most every :data:`PERIOD_S` and only while somebody looks."""
-        self._page.full_scale_pa = float(self._full_scale.value) * 1e3
+        if self._full_scale is not None:
+            self._page.full_scale_pa = float(self._full_scale.value) * 1e3
         if now - self._refreshed < PERIOD_S or not self._page.watched:
             return
         self._refreshed = now
         self._write('status', markup.status(live, now))
-        self._write('scale', markup.pressure_scale(self._page.full_scale_pa))
+        if 'scale' in self._texts:
+            self._write('scale', markup.pressure_scale(self._page.full_scale_pa))
         self._write('phase', markup.phases(live, now))
         self._write('episodes', markup.episodes(live))
         self._write('diagnostics', markup.diagnostics(live, now))

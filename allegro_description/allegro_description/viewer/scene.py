@@ -86,6 +86,7 @@ class HandScene:
     Attributes:
         nodes: every link and fixed frame, parents first.
         parts: the hand's body.
+        floor: lowest place of the palm, m.
         taxels: one part per taxel, taxel order.
         link_paths, frame_paths: node path by link or frame name.
     """
@@ -115,6 +116,8 @@ class HandScene:
         pieces = hand_pieces(model)
         self.parts = tuple(Part(f'{self.link_paths[link]}/{p.material}', link, p.mesh, p.material)
                            for link, parts in pieces.items() for p in parts)
+        palm = np.concatenate([p.mesh.vertices for p in self.parts if p.link == model.palm])
+        self.floor = float(palm[:, 2].min())
         self._skins = {link: merged(p.mesh for p in parts) for link, parts in pieces.items()}
         self.taxels = tuple(self._taxel(k) for k in range(len(model.taxels)))
 

@@ -20,10 +20,11 @@ from allegro_description.viewer import load
 from allegro_description.viewer.live import LiveHand
 
 RATE_HZ = 30.0
+_ROW = 3  # buttons beside each other
 
 
 class SliderHand:
-    """Sixteen sliders, one per joint, and named poses. Values from the browser never leave the joint limits."""
+    """One slider per joint, buttons for the named poses. Values from the browser never leave the joint limits."""
 
     def __init__(self, gui: Any, model: HandModel, pose: str = 'home') -> None:
         """Build the controls in ``gui`` and go to the named pose.
@@ -34,9 +35,11 @@ class SliderHand:
         self._model = model
         self._names = model.joint_names
         start = model.pose(pose)
-        self._pose = gui.add_dropdown('Pose', tuple(model.poses), initial_value=pose)
-        self._pose.on_update(lambda _: self.go_to(self._pose.value))
-        self._pressure = gui.add_slider('Touch, all [kPa]', 0, 100, 1, 0)
+        names = named_poses(model)
+        for k in range(0, len(names), _ROW):
+            row = gui.add_button_group('' if k else 'Pose', names[k:k + _ROW])
+            row.on_click(lambda event: self.go_to(event.target.value))
+        self._pressure = gui.add_slider('Touch, all [kPa]', 0, 100, 1, 0) if model.taxels else None
         self._sliders: dict[str, Any] = {}
         for finger in model.fingers:
             with gui.add_folder(finger.name.capitalize()):
@@ -67,7 +70,15 @@ class SliderHand:
 
     def pressure(self) -> Array:
         """The same pressure on every taxel, Pa, (n_taxels,)."""
-        return np.full(len(self._model.taxels), float(self._pressure.value) * 1e3)
+        value = 0.0 if self._pressure is None else float(self._pressure.value)
+        return np.full(len(self._model.taxels), value * 1e3)
+
+
+def named_poses(model: HandModel) -> tuple[str, ...]:
+    """Poses worth a button: all but those that a motion only passes through."""
+    ways = [tuple(motion.get('via', ())) for motion in model.motions.values()]
+    ends, passed = {way[-1] for way in ways if way}, {name for way in ways for name in way[:-1]}
+    return tuple(name for name in model.poses if name in ends or name not in passed)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -98,10 +109,11 @@ def _show(given: argparse.Namespace, stop: threading.Event) -> int:
     page = load('page').HandPage(model, given.port)
     try:
         markup = load('markup')
-        legend = page.server.gui.add_html('')
+        legend = page.server.gui.add_html('') if model.taxels else None
         hand, live = SliderHand(page.server.gui, model, given.pose), LiveHand(model)
         live.valid = np.ones(len(model.taxels), dtype=bool)
-        legend.content = markup.pressure_scale(page.full_scale_pa)
+        if legend is not None:
+            legend.content = markup.pressure_scale(page.full_scale_pa)
         print(f'hand with sliders: {page.url} (Ctrl-C ends it)', flush=True)
         while not stop.is_set():
             now = time.monotonic()
