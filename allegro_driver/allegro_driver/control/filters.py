@@ -36,6 +36,7 @@ class VelocityFilter:
         self._gap = longest_gap_s
         self._last: Array | None = None
         self._velocity: Array = np.zeros(size)
+        self._dt, self._kept = 0.0, 0.0
 
     def reset(self) -> None:
         """Forget the past; the next velocity is zero."""
@@ -57,7 +58,9 @@ class VelocityFilter:
             return self._velocity
         if dt < _SHORTEST_S:
             return self._velocity
-        share = 1.0 - math.exp(-self._omega * dt)
-        self._velocity = self._velocity + share * ((position - last) / dt - self._velocity)
+        if dt != self._dt:  # nearly always the same
+            self._dt, self._kept = dt, math.exp(-self._omega * dt)
+        kept = self._kept
+        self._velocity = kept * self._velocity + ((1.0 - kept) / dt) * (position - last)
         self._last = position
         return self._velocity
