@@ -1,0 +1,312 @@
+"""One hand, one wire, a driver that moves it, and a way to kill either."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from allegro_description.errors import LinkError, LinkTimeout
+from allegro_description.model import HandModel
+
+from allegro_driver.config import DriverConfig
+from allegro_driver.emulator.client import EmulatorClient
+
+START_S, END_S, WATCH_S, GONE_S = 20.0, 10.0, 0.7, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one kill.
+
+    Attributes:
+        flowing: whether the hand had torque when it happened.
+        seconds: kill to zero torque for good, or fault noticeable to fault noticed; None: never while it was watched.
+        objections: what else was wrong.
+    """
+
+    flowing: bool
+    seconds: float | None
+    objections: tuple[str, ...] = ()
+
+    def failures(self, worst_s: float | None) -> list[str]:
+        """What was wrong, if this much time is allowed; None promises nothing about time."""
+        texts = list(self.objections)
+        if worst_s is not None and self.seconds is None:
+            texts.append('it never happened while it was watched')
+        elif worst_s is not None and self.seconds is not None and self.seconds > worst_s:
+            texts.append(f'it took {self.seconds * 1e3:.0f} ms')
+        return texts
+
+
+class Driver:
+    """A child process that moves the hand, and what it says."""
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        """Start it."""
+        self.process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            text=True)
+        self._said: queue.Queue[dict[str, Any]] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def hear(self, *events: str, seconds: float) -> dict[str, Any] | None:
+        """Wait for one of these events; others are dropped."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0.0:
+            with suppress(queue.Empty):
+                said = self._said.get(timeout=min(left, 0.1))
+                if said['event'] in events:
+                    return said
+        return None
+
+    def tell(self, word: str) -> None:
+        """Write a line to it."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(word + '\n')
+        self.process.stdin.flush()
+
+    def helpers(self) -> list[int]:
+        """Process ids of its children."""
+        found: list[int] = []
+        with suppress(OSError):
+            for task in Path(f'/proc/{self.process.pid}/task').iterdir():
+                with suppress(OSError):
+                    found += map(int, (task / 'children').read_text().split())
+        return found
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for text in self.process.stdout:
+            if text.startswith('{'):
+                with suppress(ValueError):
+                    self._said.put(json.loads(text))
+
+
+class Arena:
+    """An emulated hand that can be killed and started again at the same address, and drivers for it."""
+
+    def __init__(self, model: HandModel, link: str, folder: Path, environment: dict[str, str]) -> None:
+        """Start the hand.
+
+        Args:
+            model: which one.
+            link: ``udp`` or ``can``.
+            folder: a place for a link to its terminal.
+            environment: of the drivers.
+
+        Raises:
+            LinkError: it does not start.
+        """
+        self._model, self._link, self._environment = model, link, environment
+        self._terminal, self._ports, self._address = folder / 'hand', (0, 0), ''
+        self._hand: subprocess.Popen[str] | None = None
+        self._driver: tuple[str, Driver] | None = None
+        self._commander: subprocess.Popen[bytes] | None = None
+        with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as free:
+            free.bind(('127.0.0.1', 0))
+            self._own_port = free.getsockname()[1]
+        self._start_hand()
+        self._control = EmulatorClient(port=self._ports[1], timeout_s=0.5)
+        if link == 'udp':  # a CAN hand says its own, device number included
+            self._address = f'127.0.0.1:{self._ports[0]}:{self._own_port}'
+
+    def __enter__(self) -> Arena:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End everything."""
+        running = [self._driver[1].process if self._driver else None, self._commander, self._hand]
+        for process in running:
+            if process is not None:
+                process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(END_S)
+                process.kill()
+                process.wait()
+        self._control.close()
+
+    def drive(self, kind: str) -> Driver:
+        """A driver of this kind that moves the hand; the one that runs already, or a new one.
+
+        Raises:
+            LinkTimeout: it does not start, enable or move.
+        """
+        if self._driver is None or self._driver[0] != kind:
+            self._dismiss()
+            self._driver = kind, self._start(kind)
+        driver = self._driver[1]
+        end = time.monotonic() + START_S
+        while time.monotonic() < end:
+            if driver.process.poll() is not None:
+                said = driver.hear('failed', seconds=0.2) or {}
+                self._driver = None
+                raise LinkTimeout(f'a new {kind} ended at once: {said.get("text", driver.process.returncode)}')
+            if self._torque():
+                return driver
+            time.sleep(0.01)
+        raise LinkTimeout(f'a new {kind} does not move the hand within {START_S:g} s')
+
+    def kill_driver(
+        self, dice: random.Random, kind: str, number: signal.Signals, *, guardian: bool, starting: bool
+    ) -> Outcome:
+        """Kill the driver and watch the hand's torque.
+
+        Args:
+            dice: when.
+            kind: ``loop`` or ``node``.
+            number: the signal.
+            guardian: kill its helper first.
+            starting: while it starts, instead of while it moves the hand.
+        """
+        objections = []
+        if starting:
+            self._dismiss()
+            self._driver = kind, self._start(kind)
+            time.sleep(dice.uniform(0.0, 2.0 if kind == 'node' else 0.8))
+        else:
+            try:
+                self.drive(kind)
+            except LinkTimeout as error:
+                self._dismiss()
+                return Outcome(False, None, (str(error),))
+            time.sleep(dice.uniform(0.0, 0.5))
+        assert self._driver is not None
+        driver, self._driver = self._driver[1], None
+        helpers, flowing = driver.helpers(), self._torque()
+        begin = time.monotonic()
+        if guardian:
+            for pid in helpers:
+                os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            driver.process.send_signal(number)
+        seconds = self._zero_after(begin)
+        try:
+            driver.process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            objections.append(f'the process does not end after {number.name}')
+            driver.process.kill()
+            driver.process.wait()
+        end = time.monotonic() + GONE_S
+        while any(_alive(pid) for pid in helpers) and time.monotonic() < end:
+            time.sleep(0.01)
+        if any(_alive(pid) for pid in helpers):
+            objections.append('a helper process is left')
+        return Outcome(flowing, seconds, tuple(objections))
+
+    def kill_hand(self, dice: random.Random) -> Outcome:
+        """Kill the hand, start it again, clear the fault."""
+        try:
+            driver = self.drive('loop')
+        except LinkTimeout as error:
+            self._dismiss()
+            return Outcome(False, None, (str(error),))
+        time.sleep(dice.uniform(0.0, 0.5))
+        flowing = self._torque()
+        assert self._hand is not None
+        begin = time.monotonic_ns()
+        self._hand.kill()
+        self._hand.wait()
+        fault = driver.hear('fault', seconds=WATCH_S)
+        time.sleep(dice.uniform(0.0, 0.3))
+        self._start_hand()
+        if fault is None:
+            self._dismiss()
+            return Outcome(flowing, None, ('the driver notices nothing',))
+        silent = str(fault['reason']).startswith('no sample')
+        noticeable = int(fault['last_ns']) + round(DriverConfig().stale_after_s * 1e9) if silent else begin
+        seconds = max(int(fault['halt_ns']) - noticeable, 0) / 1e9
+        objections = []
+        if self._zero_after(time.monotonic(), 0.2) != 0.0:
+            objections.append('the new hand has torque before the fault was cleared')
+        driver.tell('clear')
+        said = driver.hear('cleared', 'refused', seconds=END_S) or {'event': 'nothing', 'text': ''}
+        if said['event'] != 'cleared':
+            objections.append(f'clear_fault: {said["event"]} {said["text"]}')
+        try:
+            self.drive('loop')
+        except LinkTimeout as error:
+            objections.append(f'after clear_fault: {error}')
+            self._dismiss()
+        return Outcome(flowing, seconds, tuple(objections))
+
+    def _torque(self) -> bool:
+        return any(self._control.request('status')['torque'])
+
+    def _zero_after(self, begin: float, watch_s: float = WATCH_S) -> float | None:
+        """Time from ``begin`` to the first of the looks that found no torque until the end; None: there is some.
+
+        A drive that crosses zero is no zero: only what lasts counts. 0.0: there never was any.
+        """
+        zero_at: float | None = 0.0
+        while time.monotonic() < begin + watch_s:
+            if self._torque():
+                zero_at = None
+            elif zero_at is None:
+                zero_at = time.monotonic() - begin
+            time.sleep(0.0005)
+        return zero_at
+
+    def _start(self, kind: str) -> Driver:
+        model = self._model
+        if kind == 'loop':
+            return Driver(
+                [sys.executable, '-m', 'allegro_driver.evidence.moved_hand', '--hand', model.name, '--link',
+                 self._link, '--address', self._address, '--note'], self._environment)
+        if self._commander is None:
+            self._commander = subprocess.Popen(
+                [sys.executable, '-m', 'allegro_driver.evidence.nodes.commander', model.name],
+                env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        parameters = {
+            'model': model.model, 'side': model.side, 'link': self._link, 'address': f"'{self._address}'",
+            'enable_on_activate': 'true', 'confirmed': f"'{','.join(model.confirm)}'"}
+        return Driver(
+            [str(Path(sys.executable).with_name('hand_driver')), '--ros-args',
+             *(word for key, value in parameters.items() for word in ('-p', f'{key}:={value}'))], self._environment)
+
+    def _dismiss(self) -> None:
+        """End the driver that runs, if any."""
+        if self._driver is not None:
+            process, self._driver = self._driver[1].process, None
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(END_S)
+            process.kill()
+            process.wait()
+
+    def _start_hand(self) -> None:
+        model = self._model
+        wire = ['udp'] if self._link == 'udp' else ['slcan', '--pty-link', str(self._terminal)]
+        self._hand = subprocess.Popen(
+            [sys.executable, '-m', 'allegro_driver.emulator', '--model', model.model, '--side', model.side, '--wire',
+             *wire, '--port', str(self._ports[0]), '--control-port', str(self._ports[1]), '--physics', 'simple'],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self._hand.stdout is not None
+        line = self._hand.stdout.readline()
+        if not line:
+            raise LinkError(f'the emulated {model.name} did not start: {self._hand.communicate()[1].strip()}')
+        ready: dict[str, Any] = json.loads(line)
+        self._ports = int(ready.get('wire_port', 0)), int(ready['control_port'])
+        self._address = self._address or str(ready.get('address', ''))
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not waited for does not."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except OSError:
+        return False
