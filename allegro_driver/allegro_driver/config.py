@@ -13,7 +13,7 @@ class ControlConfig:
 
     control_mode: str = parameter(
         'host', "host: this driver's PD law sends torques; onboard: the hand's own position loop gets the targets "
-        '(V5 Sense: H-infinity, Plexus), without torque commands and free motion. Changes only while no torque flows',
+        '(V5 Sense: H-infinity), without torque commands, torque limits and free motion. Changes only without torque',
         choices=('host', 'onboard'), live=True)
     max_target_speed: float = parameter(
         4.0, 'fastest change of a position target; a command that jumps is followed at this speed',
@@ -25,6 +25,9 @@ class ControlConfig:
     position_tolerance_rad: float = parameter(
         0.5, 'a reading this far outside the joint range is a fault (lost zero, damaged data)',
         unit='rad', low=0.01, high=3.2)
+    position_jump_rad: float = parameter(
+        0.35, 'a reading that moves this much farther between two samples than the joint can is a fault (damaged data)',
+        unit='rad', low=0.05, high=10.0)
     stale_after_s: float = parameter(
         0.03, 'no sample from the hand for this long is a fault', unit='s', low=0.006, high=1.0)
     hold_after_s: float = parameter(
@@ -56,7 +59,8 @@ class ControlConfig:
         75.0, 'a joint this warm is a fault; chosen by this project, no source gives a limit', unit='°C',
         low=20.0, high=150.0, live=True)
     current_budget_ma: float = parameter(
-        0.0, 'host mode: bound of the sum of all motor currents; above it all torques shrink alike. 0 sets no bound',
+        0.0, 'host mode: bound of the sum of all motor currents; above it all torques shrink alike. 0 sets no bound. '
+        '(A bound of power is not possible: no hand reports its supply voltage)',
         unit='mA', low=0.0, high=100000.0, live=True)
     confirmed: str = parameter(
         '', 'names, separated by commas, of what was checked on this very hand because no source settles it; without '

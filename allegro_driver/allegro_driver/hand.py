@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 
@@ -31,10 +30,10 @@ from allegro_driver.hardware.base import AlarmKind, Hardware
 from allegro_driver.loop import LoopReport, LoopStatistics
 from allegro_driver.permission import check_mode, check_torque
 from allegro_driver.realtime import PunctualProcess, prepare_thread
+from allegro_driver.request_queue import LONGEST_S, RequestQueue
 from allegro_driver.status import HandStatus
 
 _ALARM_EVENTS = {AlarmKind.MOTOR: Event.MOTOR_ERROR, AlarmKind.RESTART: Event.FEEDBACK_IMPLAUSIBLE}
-_LONGEST_REQUEST_S = 15.0  # opening a session anew: tries times timeout, twice
 
 
 class Hand:
@@ -60,13 +59,13 @@ class Hand:
         self._zero = np.zeros(len(model.joints))
         self._listeners: list[Callable[[HandState], None]] = []
         self._mailbox: deque[Order] = deque(maxlen=1)
-        self._requests: deque[tuple[Callable[[], str], Future[str]]] = deque()
+        self._requests = RequestQueue()
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._process = ExitStack()
         self._grants: list[str] = []
         self._skipped = 0
-        self._wanted = self._onboard = False
+        self._wanted = self._onboard = self._halted = False
         self._accepted = self._refused = 0
         self._refusal = self._listener_error = ''
 
@@ -91,12 +90,14 @@ class Hand:
         """
         if self._thread is not None:
             return
+        if self._halted:  # it may be silent until a new session
+            self.hardware.close()
         self.hardware.open()
         self._process.enter_context(OrderlyExit())
         self._grants = []
         if self._config.realtime == 'auto':
             self._grants += self._process.enter_context(PunctualProcess()).report
-        self._stopping = self._onboard = False
+        self._stopping = self._onboard = self._halted = False
         self._governor.clear()
         self._skipped = self.hardware.skipped
         atexit.register(self.close)
@@ -110,13 +111,12 @@ class Hand:
         if thread is None:
             return
         self._stopping = True
-        thread.join(_LONGEST_REQUEST_S)
+        thread.join(LONGEST_S)
         self._wanted = False
         self._governor.disable('stopped')
         self.statistics.interrupt()
         self.hardware.enable(False)
-        while self._requests:
-            self._requests.popleft()[1].set_exception(CommandRefused('the control loop has stopped'))
+        self._requests.refuse('the control loop has stopped')
         self._process.close()
         atexit.unregister(self.close)
 
@@ -256,23 +256,7 @@ class Hand:
         thread = self._thread
         if thread is None:
             raise CommandRefused('the control loop does not run; activate the driver first')
-        if thread is threading.current_thread():
-            return request()
-        future: Future[str] = Future()
-        self._requests.append((request, future))
-        if not wait([future], _LONGEST_REQUEST_S).done:
-            raise CommandRefused('the control loop does not answer')
-        return future.result()
-
-    def _serve(self) -> None:
-        while self._requests:
-            request, future = self._requests.popleft()
-            try:
-                future.set_result(request())
-            except Exception as error:
-                future.set_exception(error)
-                if not isinstance(error, AllegroError):
-                    raise
+        return request() if thread is threading.current_thread() else self._requests.ask(request)
 
     def _switch_on(self) -> str:
         if self.state is State.FAULT:
@@ -297,7 +281,7 @@ class Hand:
             return f'{self.state.value}: there was no fault'
         self.hardware.close()
         self.hardware.open()
-        self._onboard = False
+        self._onboard = self._halted = False
         self._governor.clear()
         self._skipped = self.hardware.skipped
         return self._switch_on() if self._wanted else f'{self.state.value}: fault cleared, torque is off'
@@ -311,7 +295,7 @@ class Hand:
             while not self._stopping:
                 try:
                     self._cycle()
-                    self._serve()
+                    self._requests.serve()
                 except Exception as error:  # the loop must live on, to keep the hand at zero torque
                     self._fault(Event.INTERNAL_ERROR, f'internal error: {type(error).__name__}: {error}')
                     time.sleep(self.hardware.period_s)
@@ -387,8 +371,11 @@ class Hand:
             self._insist()
 
     def _halt(self) -> None:
+        if not self._onboard:
+            with suppress(LinkError, CommandRefused):  # at once: switching off in good order takes some milliseconds
+                self.hardware.write(self._zero)
         self.hardware.halt()
-        self._onboard = False
+        self._onboard, self._halted = False, True
 
     def _insist(self) -> None:
         try:

@@ -1,7 +1,8 @@
 """A hand without a wire: everything the control loop may ask of hardware, with its mistakes set from outside.
 
 Samples come by a clock of its own. Joints move at 0.01 rad/s per mA, or towards targets while the position loop is on.
-Like a real hand, that loop takes whatever it is sent for angles, zero torque included: :attr:`trap` counts it.
+As in a real hand, that loop takes whatever it is sent for angles, zero torque included: :attr:`trap` counts it. As V5
+hands do, the stand-in is silent after a halt until it is opened anew.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class StandIn:
         self.targets: list[tuple[float, Array]] = []
         self.mode_since = 0.0
         self.trap = 0
-        self.opened = self.positioning = False
+        self.opened = self.positioning = self.halted = False
         self._due, self._count = 0.0, 0
 
     @property
@@ -53,7 +54,7 @@ class StandIn:
         self._alive()
         if not self.opened:
             self.log.append('open')
-            self.opened, self.positioning = True, False
+            self.opened, self.positioning, self.halted = True, False, False
             self.effort = np.zeros_like(self.effort)
         return self.told
 
@@ -65,7 +66,7 @@ class StandIn:
         now = time.monotonic()
         self._due = max(self._due + self.period_s, now)
         wait = self._due - now
-        if self.paused or wait > timeout_s:
+        if self.paused or self.halted or wait > timeout_s:
             time.sleep(timeout_s)
             raise LinkTimeout('the stand-in is silent')
         time.sleep(max(wait, 0.0))
@@ -115,6 +116,7 @@ class StandIn:
 
     def halt(self) -> None:
         self._off()
+        self.halted = True
         self.log.append('halt')
 
     def take_alarms(self) -> tuple[Alarm, ...]:

@@ -50,10 +50,25 @@ class Bench:
 
 
 def enabled(**config):
-    bench = Bench(**config)
+    bench = Bench(**{'position_jump_rad': 10.0, **config})  # these hands are put where a test wants them
     bench.step()
     bench.governor.enable(bench.now)
     return bench
+
+
+@pytest.mark.parametrize(('jump', 'pause', 'state'), [
+    (0.3, 1, State.HOLD), (0.5, 1, State.FAULT), (0.5, 20, State.HOLD), (-0.5, 1, State.FAULT),
+])
+def test_a_reading_that_no_joint_can_reach_is_damaged_data(jump, pause, state):
+    bench = enabled(position_jump_rad=0.35)
+    bench.step()
+    bench.now += (pause - 1) * PERIOD  # the joint had this much time to get there
+    bench.position = HOME.copy()
+    bench.position[2] += jump
+    assert not bench.step().any() or state is State.HOLD
+    assert bench.governor.state is state
+    if state is State.FAULT:
+        assert 'joint_2_0 jumped by 0.500 rad' in bench.governor.safety.reason
 
 
 def test_off_means_zero_and_refuses():

@@ -266,12 +266,14 @@ def test_heat_warns_and_then_stops_the_hand(hand, standing):
 
 
 def test_all_currents_together_stay_within_the_budget_and_it_is_counted(standing):
-    with driven(standing, current_budget_ma=600.0) as hand:
+    middle = (MODEL.lower + MODEL.upper) / 2
+    standing.position = middle
+    with driven(standing, current_budget_ma=600.0, position_jump_rad=10.0) as hand:
         assert wait_until(lambda: hand.last is not None)
         hand.enable()
         wish = MODEL.torque_limit * np.where(np.arange(16) % 2, 0.5, -1.0)
         for _ in range(10):
-            standing.position = (MODEL.lower + MODEL.upper) / 2
+            standing.position = middle
             hand.command(command(effort=wish))
             time.sleep(0.01)
         effort = next(e for e in reversed(standing.efforts) if e.any())
@@ -332,7 +334,18 @@ def test_silence_after_a_halt_is_no_second_fault(hand, standing):
     hand.enable()
     standing.complain('motor 3 overload')
     assert wait_until(lambda: hand.state is State.FAULT)
-    standing.paused = True  # what a hand does whose motors are off
+    assert standing.halted
     time.sleep(0.6)
     assert hand.status().faults == ('motor 3 overload',)
     assert diagnose(hand, hand.report(), 100.0, 0.0)[0] == ERROR
+
+
+def test_a_hand_that_was_halted_gets_a_new_session_when_the_loop_starts_again(standing):
+    with driven(standing) as hand:
+        hand.enable()
+        standing.complain('motor 3 overload')
+        assert wait_until(lambda: hand.state is State.FAULT)
+        hand.stop()
+        hand.start()
+        assert wait_until(lambda: hand.last is not None)
+        assert hand.state is State.OFF

@@ -195,6 +195,8 @@ class Governor:
         wrong = self._limits.outside(sample.position, self._config.position_tolerance_rad)
         if wrong:
             self.fault(Event.FEEDBACK_IMPLAUSIBLE, f'implausible joint angles: {wrong}; check the zero of the hand')
+        elif self._last is not None:
+            self._compare(sample, self._last)
         hot = self.thermometer.fault(sample.temperature_c)
         if hot:
             self.fault(Event.OVERHEATED, hot)
@@ -204,6 +206,18 @@ class Governor:
         decision = self._decide(sample)
         self._last = sample
         return decision
+
+    def _compare(self, sample: HandState, last: HandState) -> None:
+        moved = np.abs(sample.position - last.position)
+        far = float(moved.max())
+        if far <= self._config.position_jump_rad:
+            return
+        since = (sample.stamp_ns - last.stamp_ns) / 1e9
+        if far > self._config.position_jump_rad + self._model.actuation.velocity_limit * max(since, self._period):
+            self.fault(
+                Event.FEEDBACK_IMPLAUSIBLE,
+                f'{self._model.joint_names[int(moved.argmax())]} jumped by {far:.3f} rad between two samples: damaged '
+                'data, or the zero of the hand was changed')
 
     def _take(self, order: Order, sample: HandState) -> None:
         self._command = self._plan = self._motion = None

@@ -69,6 +69,7 @@ class BusHardware(Generic[Unit]):
         self._model, self._session, self._link = model, session, link
         self.period_s = period_s
         self._period_ns = round(period_s * 1e9)
+        self._info_period_ns, self._info_due_ns = round(session.info_period_s * 1e9), 0
         self._answer_timeout_s, self._tries = answer_timeout_s, tries
         self._expected_serial = expected_serial
         self._filter = VelocityFilter(len(model.joints), velocity_cutoff_hz)
@@ -206,6 +207,10 @@ class BusHardware(Generic[Unit]):
                     fresh, steps = None, 0
                 if time.monotonic() >= deadline:
                     raise LinkTimeout(f'no sample from {self._link.peer} within {timeout_s * 1e3:.0f} ms')
+        if self._info_period_ns and arrival > self._info_due_ns:
+            self._info_due_ns = arrival + self._info_period_ns
+            for unit in self._session.hello():
+                self._link.send(unit)
         velocity = self._filter.update(fresh.position, steps * self.period_s)
         return HandState(
             arrival, self._sequence or 0, fresh.position, velocity, fresh.current_ma, fresh.tactile,
@@ -296,7 +301,7 @@ class BusHardware(Generic[Unit]):
         return {
             'link_sent': c.sent, 'link_received': c.received, 'link_errors': c.errors, 'link_foreign': c.foreign,
             'packets_not_understood': self._bad, 'samples_out_of_order': self._reordered,
-            'samples_skipped': self.skipped,
+            'samples_skipped': self.skipped, 'samples_incomplete': int(getattr(self._session, 'incomplete', 0)),
         }
 
     def close(self) -> None:

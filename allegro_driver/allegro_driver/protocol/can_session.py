@@ -39,6 +39,7 @@ class CanSession:
     answers_hello = False
     onboard_position = False
     gap_s = 0.0002
+    info_period_s = 0.0
     settle_s = 0.0
 
     torque_message = 0

@@ -93,6 +93,7 @@ class V4CanSession(ClassicCanSession):
     """Allegro Hand V4: the torque field is a duty cycle, INFO tells side, temperature and faults."""
 
     codec = 'v4_can'
+    info_period_s = 1.0
 
     def change_device(self, device: int) -> tuple[CanFrame, ...]:
         """Give the hand another device number; it keeps it without power, and answers to it only.

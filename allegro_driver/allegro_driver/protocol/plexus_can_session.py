@@ -27,6 +27,7 @@ class PlexusCanSession(CanSession):
 
     codec = 'plexus_can'
     gap_s = 0.01
+    info_period_s = 1.0
 
     torque_message = Message.SET_TORQUE
     host_messages = frozenset({

@@ -102,6 +102,8 @@ class Session(Protocol[Unit]):
     """Whether the hand has a position loop of its own (:meth:`position_mode`)."""
     gap_s: float
     """Pause between the units of :meth:`quiet`, :meth:`stream` and :meth:`position_mode`, s; torque needs none."""
+    info_period_s: float
+    """How often :meth:`hello` must be repeated, because the hand tells its faults in the answer only, s; 0: never."""
     settle_s: float
     """How long the hand needs after :meth:`position_mode` before the first target, s."""
 

@@ -28,6 +28,7 @@ class V5B2Session:
     answers_hello = True
     onboard_position = True
     gap_s = 0.002
+    info_period_s = 0.0
     settle_s = 0.05
 
     def __init__(
