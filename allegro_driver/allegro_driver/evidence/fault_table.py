@@ -3,8 +3,8 @@
 ``python -m allegro_driver.evidence.fault_table`` runs against emulated hands in processes of their own and prints a
 Markdown table. *Safe after* counts from the moment at which the fault can be noticed (a message that names it has
 arrived; the last sample is older than ``stale_after_s``) to zero torque sent, the worst of all trials. A row is unsafe
-when that takes more than 50 ms, when torque follows zero torque, when a command left the clamp, or when the hand has torque
-after the driver has ended and the wire carries again.
+when that takes more than 50 ms, when torque follows zero torque, when a command left the clamp, or when the hand has
+torque after the driver has ended and the wire carries again.
 """
 
 from __future__ import annotations

@@ -24,8 +24,9 @@ from allegro_driver.hand import Hand
 from allegro_driver.hardware import make_hardware
 from allegro_driver.hardware.base import Alarm
 
-WATCH_S = 0.6
-"""How long a fault is watched, s."""
+WATCH_S = {'info_fault': 1.5}
+"""How long a fault is watched, s; V4 and Plexus are asked for theirs once a second."""
+WATCH_OTHERS_S = 0.6
 WORST_S = 0.05
 """Torque must be off this long after the fault could be noticed, s."""
 
@@ -140,7 +141,7 @@ class Bench:
             if not before:
                 self._hold(hand, 0.15)
                 self._inject(fault, value)
-            self._hold(hand, WATCH_S)
+            self._hold(hand, WATCH_S.get(fault, WATCH_OTHERS_S))
             return self._judge(hand, hardware, config)
         except NotPossible:
             return None
