@@ -173,7 +173,7 @@ class UdpLink:
         """
         sock = self._opened()
         deadline = time.monotonic() + timeout_s
-        waited = timeout_s <= 0
+        waited = timeout_s <= 0 or not self._poll.poll(timeout_s * 1000)
         while True:
             try:
                 data, ancillary, _, sender = sock.recvmsg(_LARGEST, _ANCILLARY)
