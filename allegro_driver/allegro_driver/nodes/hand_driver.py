@@ -16,6 +16,7 @@ from allegro_description.state import JointCommand
 from std_srvs.srv import SetBool, Trigger
 
 from allegro_driver.config import DriverConfig
+from allegro_driver.control.safety import State
 from allegro_driver.diagnosis import diagnose
 from allegro_driver.hand import Hand
 from allegro_driver.hardware import make_hardware
@@ -39,7 +40,7 @@ class HandDriver(ManagedNode):
         super().__init__('hand_driver', DriverConfig, **kwargs)
         self._hand: Hand | None = None
         self._named: HandModel | None = None
-        self._seen = (0, 0)
+        self._seen, self._told = (0, 0), ''
         self._publisher = HandPublisher(self)
         for topic, callback in ((JOINT_COMMANDS, self._commanded), (JOINT_TRAJECTORY, self._planned),
                                 (MOTION, self._asked), (GRAVITY, self._felt)):
@@ -94,6 +95,10 @@ class HandDriver(ManagedNode):
         frames, on_time = report.frames - self._seen[0], report.on_time - self._seen[1]
         self._seen = report.frames, report.on_time
         share = 100.0 * min(on_time / frames, 1.0) if frames > 0 else 0.0
+        fault = hand.status().reason if hand.state is State.FAULT else ''
+        if fault not in ('', self._told):
+            self.get_logger().error(f'fault, torque is off: {fault} (hand_driver/clear_fault ends it)')
+        self._told = fault
         return diagnose(hand, report, share, self._publisher.take_current())
 
     # In ---------------------------------------------------------------------------------------------------------

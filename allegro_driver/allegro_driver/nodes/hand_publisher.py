@@ -28,6 +28,7 @@ class HandPublisher:
         self._count = 0
         self._current = 0.0
         self._prepared: PreparedJointState | None = None
+        self._with_effort = False
         self._prepared_raw: PreparedRaw | None = None
         self._fits = True
 
@@ -45,7 +46,8 @@ class HandPublisher:
         if self._count % self._divisor or self._model is None:
             return
         stamp = state.stamp_ns + self.offset_ns()
-        if self._fits and self._prepared is None:
+        reports = state.current_ma is not None
+        if self._fits and (self._prepared is None or reports is not self._with_effort):
             self._prepare(self._model, state)
         if self._prepared is None:
             stamped = dataclasses.replace(state, stamp_ns=stamp)
@@ -68,7 +70,8 @@ class HandPublisher:
 
     def _prepare(self, model: HandModel, state: HandState) -> None:
         try:
-            prepared = PreparedJointState(model, effort=state.current_ma is not None)
+            self._with_effort = state.current_ma is not None
+            prepared = PreparedJointState(model, effort=self._with_effort)
             self._prepared_raw = None if state.tactile is None else PreparedRaw(model)
             self._prepared = prepared
         except ConfigError:  # a middleware with other bytes: ordinary messages do, at three times the cost
