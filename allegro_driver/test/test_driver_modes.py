@@ -133,6 +133,7 @@ def test_torques_and_free_motion_are_refused_with_the_remedy(onboard):
 
 def test_a_motion_runs_on_board_without_squeezing(onboard, standing):
     onboard.enable()
+    onboard.configure(dataclasses.replace(onboard._config, motion_speed=4.0))
     onboard.play('grasp_3')
     assert wait_until(lambda: np.abs(standing.position - MODEL.pose('grasp_3')).max() < 0.005, 8.0)
     time.sleep(0.1)

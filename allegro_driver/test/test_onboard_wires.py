@@ -27,7 +27,7 @@ def driven(model, wire, **changes):
             yield hand, server.firmware.body
 
 
-@pytest.mark.parametrize(('side', 'wire'), [('right', 'udp'), ('right', 'slcan'), ('left', 'virtual')])
+@pytest.mark.parametrize(('side', 'wire'), [('right', 'udp'), ('left', 'virtual')])
 def test_a_word_is_played_held_let_go_and_a_fault_ends_it(side, wire):
     model = load_hand('v5_sense', side)
     with driven(model, f'virtual:{uuid.uuid4().hex}' if wire == 'virtual' else wire, motion_speed=4.0,
