@@ -90,6 +90,21 @@ def test_hollow_outlines_are_cut_completely_and_stay_simple_when_inset(size, acr
     sound(solids.prism(outline, 0.0, distance, 0.0003))
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0.02, 0.06), st.floats(0.3, 0.7), st.floats(0.3, 0.7))
+def test_the_largest_rectangle_lies_inside_and_is_the_larger_arm_of_an_l(size, across, deep):
+    corners = [(0, 0), (size, 0), (size, deep * size), (across * size, deep * size), (across * size, size), (0, size)]
+    outline = np.array(corners)
+    step = size / 40
+    x0, x1, y0, y1 = outlines.largest_rectangle(outline, step)
+    inside = np.array([(x, y) for x in (x0, x1) for y in (y0, y1)]) * 0.999 + 1e-5
+    assert outlines.contains(outline, inside).all()
+    expected = max(deep, across) * size**2
+    assert (x1 - x0) * (y1 - y0) == pytest.approx(expected, abs=4 * step * size)
+    outside = size * np.array([[0.9, 0.9], [-0.2, 0.0], [2.0, 0.1]])
+    assert not outlines.contains(outline, outside).any()
+
+
 def test_creases_stay_sharp_and_round_edges_round():
     sharp = solids.lathe([(0.01, 0.0), (0.01, 0.02), (0.01, 0.02), (0.005, 0.02)])
     upright = np.abs(sharp.normals @ [0.0, 0.0, 1.0])

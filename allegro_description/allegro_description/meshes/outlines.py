@@ -80,6 +80,36 @@ def area(outline: Array) -> float:
     return float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum() / 2)
 
 
+def contains(outline: Array, points: Array) -> NDArray[np.bool_]:
+    """Which points (n, 2) lie inside an outline (even-odd rule), (n,)."""
+    a, b = outline, np.roll(outline, -1, axis=0)
+    y = points[:, 1][:, None]
+    crosses = (a[:, 1] > y) != (b[:, 1] > y)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        at = a[:, 0] + (y - a[:, 1]) * (b[:, 0] - a[:, 0]) / (b[:, 1] - a[:, 1])
+    return np.asarray((crosses & (points[:, 0][:, None] < at)).sum(axis=1) % 2 == 1)
+
+
+def largest_rectangle(outline: Array, step: float = 0.003) -> tuple[float, float, float, float] | None:
+    """The largest upright rectangle inside an outline, on a raster of ``step``: (x, x, y, y), m; None if none fits."""
+    (x0, y0), (x1, y1) = outline.min(axis=0), outline.max(axis=0)
+    xs, ys = np.arange(x0, x1, step), np.arange(y0, y1, step)
+    free = contains(outline, np.stack(np.meshgrid(xs, ys, indexing='ij'), axis=-1).reshape(-1, 2))
+    best, found, depth = 0, None, np.zeros(len(xs), dtype=int)
+    for k, row in enumerate(free.reshape(len(xs), len(ys)).T):
+        depth = np.where(row, depth + 1, 0)  # free cells below, per column
+        for first in range(len(xs)):
+            least = np.minimum.accumulate(depth[first:])
+            size = least * np.arange(1, len(least) + 1)
+            last = int(np.argmax(size))
+            if size[last] > best:
+                best, found = int(size[last]), (first, first + last, k - int(least[last]) + 1, k)
+    if found is None:
+        return None
+    a, b, c, d = found
+    return (float(xs[a]), float(xs[b]), float(ys[c]), float(ys[d]))
+
+
 def triangles(outline: Array) -> NDArray[np.int32]:
     """Cut a simple outline into triangles, (n - 2, 3): a convex one across, others ear by ear, the fullest first."""
     ahead = np.roll(outline, -1, axis=0) - outline

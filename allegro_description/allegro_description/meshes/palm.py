@@ -22,9 +22,14 @@ from allegro_description.state import Array
 _AIR = 0.002
 #: A strip of the palm narrower than this is left out, m.
 _LIP = 0.020
+#: Least thickness of what is left above the wrist, m.
+_SOLE = 0.005
 #: A palm nearly as thick as wide has its fingers around it, not in a row.
 _ROUND = 0.7
+#: Thickness of the back cover, m.
 _BACK = 0.004
+#: Between the pad on the front and the edge, m.
+_RIM = 0.005
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ def pieces(model: HandModel, palm: Bone, children: Mapping[str, Bone], seats: Ma
         yield from _column(palm, children)
     else:
         yield from _slab(model, palm, children, seats)
-    yield from _wrist(palm)
+    yield _wrist(palm)
 
 
 def _slab(model: HandModel, palm: Bone, children: Mapping[str, Bone], seats: Mapping[str, Seat]) -> Iterator[Piece]:
@@ -64,6 +69,7 @@ def _slab(model: HandModel, palm: Bone, children: Mapping[str, Bone], seats: Map
     yield Piece(PLATE, _along_x(solids.prism(lid, back, back + _BACK + 0.0004, 0.0016, 3)))
     yield Piece(METAL, _back_screws(low, high, lid))
     yield from _pad(low, high, cut)
+    yield _plug(low, high, lid)
     for pivot in palm.outer:
         child = children[pivot.joint.child]
         if _stands(palm, pivot):
@@ -111,7 +117,12 @@ def _edge(low: Array, high: Array, side: float, pockets: Sequence[Pocket]) -> li
         if outer < edge - 0.012:
             continue
         if pocket.bottom < z0 + _LIP:  # too little would be left below: the corner goes
-            corners = [((min(inner, edge - drawn), z0), 0.009), ((inner, pocket.top), 0.006)]
+            foot = max(inner, _wrist_radius(low, high) + 0.003)
+            if pocket.bottom - z0 > _SOLE and foot - inner > _SOLE:
+                corners = [((foot, z0), 0.004), ((foot, pocket.bottom), 0.002), ((inner, pocket.bottom), 0.004)]
+            else:
+                corners = [((min(inner, edge - drawn), z0), 0.009)]
+            corners.append(((inner, pocket.top), 0.006))
         else:
             corners = [corners[0], ((edge, min(rise, pocket.bottom - 0.008)), 0.011), ((edge, pocket.bottom), 0.004),
                        ((inner, pocket.bottom), 0.006), ((inner, pocket.top), 0.006)]
@@ -129,55 +140,19 @@ def _back_screws(low: Array, high: Array, lid: Array) -> Mesh:
                         (y0 + inner, z0 + 0.008), (y1 - inner, z0 + 0.008)])
     return merged(
         fittings.screw(0.0022).moved(fittings.frame(np.array([low[0], y, z]), np.array([-1.0, 0, 0]), np.eye(3)[2]))
-        for y, z in corners[_contains(outlines.inset(lid, 0.003), corners)])
+        for y, z in corners[outlines.contains(outlines.inset(lid, 0.003), corners)])
 
 
 def _pad(low: Array, high: Array, outline: Array) -> Iterator[Piece]:
     """A rubber pad on the widest plain stretch of the front."""
-    area = _free_rectangle(outline, low, high)
-    if area is None:
+    area = outlines.largest_rectangle(outline)
+    if area is None or min(area[1] - area[0], area[3] - area[2]) < 2 * _RIM + 0.015:
         return
-    y0, y1, z0, z1 = area
+    y0, y1, z0, z1 = area[0] + _RIM, area[1] - _RIM, area[2] + _RIM, area[3] - _RIM
     pad, _ = fittings.cover(y1 - y0, z1 - z0, 0.0014, 0.009, False)
     place = fittings.frame(np.array([high[0], (y0 + y1) / 2, (z0 + z1) / 2]), np.array([1.0, 0, 0]),
                            np.array([0, 0, 1.0]))
     yield Piece(GRIP, pad.moved(place))
-
-
-def _free_rectangle(outline: Array, low: Array, high: Array) -> tuple[float, float, float, float] | None:
-    """The largest rectangle on a 3 mm raster inside an outline, drawn in by its rim, (y, y, z, z)."""
-    step = 0.003
-    ys, zs = np.arange(low[1], high[1], step), np.arange(low[2], high[2], step)
-    inside = _contains(outline, np.stack(np.meshgrid(ys, zs, indexing='ij'), axis=-1).reshape(-1, 2))
-    free = inside.reshape(len(ys), len(zs))
-    best, found = 0, None
-    depth = np.zeros(len(ys), dtype=int)
-    for k in range(len(zs)):
-        depth = np.where(free[:, k], depth + 1, 0)
-        for first in range(len(ys)):
-            least = depth[first]
-            for last in range(first, len(ys)):
-                least = min(least, depth[last])
-                if least == 0:
-                    break
-                if least * (last - first + 1) > best:
-                    best, found = least * (last - first + 1), (first, last, k - least + 1, k)
-    if found is None:
-        return None
-    a, b, c, d = found
-    rim = 0.005
-    area = (float(ys[a]) + rim, float(ys[b]) - rim, float(zs[c]) + rim, float(zs[d]) - rim)
-    return area if area[1] - area[0] > 0.015 and area[3] - area[2] > 0.015 else None
-
-
-def _contains(outline: Array, points: Array) -> np.ndarray:
-    """Which points lie inside an outline (even-odd rule), (n,)."""
-    a, b = outline, np.roll(outline, -1, axis=0)
-    y = points[:, 1][:, None]
-    crosses = (a[:, 1] > y) != (b[:, 1] > y)
-    with np.errstate(divide='ignore', invalid='ignore'):
-        at = a[:, 0] + (y - a[:, 1]) * (b[:, 0] - a[:, 0]) / (b[:, 1] - a[:, 1])
-    return np.asarray((crosses & (points[:, 0][:, None] < at)).sum(axis=1) % 2 == 1)
 
 
 def _turntable(palm: Bone, pivot: Pivot, child: Bone) -> Piece:
@@ -218,22 +193,35 @@ def _column(palm: Bone, children: Mapping[str, Bone]) -> Iterator[Piece]:
     yield Piece(SHELL, solids.prism(outline, low[2] + 0.008, high[2] - 0.004, 0.002, 3))
     yield Piece(PLATE, solids.prism(outlines.inset(outline, 0.001), high[2] - 0.0045, high[2], 0.0012))
     yield Piece(METAL, solids.prism(outlines.inset(outline, -0.0008), low[2], low[2] + 0.0085, 0.0012))
+    yield _plug(low, high, np.array([(low[1], low[2]), (high[1], low[2]), (high[1], high[2]), (low[1], high[2])]))
     for pivot in palm.outer:
         yield _turntable(palm, pivot, children[pivot.joint.child])
 
 
-def _wrist(palm: Bone) -> Iterator[Piece]:
-    """Flange below the palm, which also tells up from down, and the plug at its back."""
-    size, centre = palm.high - palm.low, (palm.low + palm.high) / 2
-    radius = 0.40 * float(min(size[:2])) + 0.006
-    bottom = float(palm.low[2])
+def _wrist_radius(low: Array, high: Array) -> float:
+    return 0.40 * float(min((high - low)[:2])) + 0.006
+
+
+def _wrist(palm: Bone) -> Piece:
+    """Flange below the palm, which also tells up from down."""
+    centre, bottom = (palm.low + palm.high) / 2, float(palm.low[2])
+    radius = _wrist_radius(palm.low, palm.high)
     flange = solids.lathe([(radius - 0.001, bottom - 0.012), (radius, bottom - 0.011), (radius, bottom - 0.005),
                            (radius, bottom - 0.005), (radius - 0.004, bottom - 0.004), (radius - 0.004, bottom - 0.004),
                            (radius - 0.004, bottom + 0.002)], 40)
     place = np.eye(4)
     place[:2, 3] = centre[:2]
-    yield Piece(METAL, flange.moved(place))
-    width, tall = 0.2 * float(size[1]), 0.016
+    return Piece(METAL, flange.moved(place))
+
+
+def _plug(low: Array, high: Array, lid: Array) -> Piece:
+    """The plug low on the back cover, in the middle or as near to it as the cover reaches."""
+    width, tall = 0.2 * float(high[1] - low[1]), 0.016
+    middle, z = float(low[1] + high[1]) / 2, float(low[2]) + 0.5 * tall + 0.012
+    rim = np.array([(-width / 2, -tall / 2), (width / 2, -tall / 2), (width / 2, tall / 2), (-width / 2, tall / 2)])
+    steps = sorted(np.linspace(-0.4, 0.4, 33) * float(high[1] - low[1]), key=abs)
+    y = next((middle + s for s in steps if outlines.contains(lid, 1.15 * rim + [middle + s, z]).all()), middle)
     plug = solids.rounded_box((0.008, width, tall), 0.0015, 3)
-    place[:3, 3] = palm.low[0] - 0.003, centre[1], bottom + 0.5 * tall + 0.012
-    yield Piece(GRIP, plug.moved(place))
+    place = np.eye(4)
+    place[:3, 3] = low[0] - 0.003, y, z
+    return Piece(GRIP, plug.moved(place))
