@@ -92,7 +92,7 @@ class Hand:
             return
         if self._halted:  # it may be silent until a new session
             self.hardware.close()
-        self.hardware.open()
+        self._open()
         self._process.enter_context(OrderlyExit())
         self._grants = []
         if self._config.realtime == 'auto':
@@ -276,11 +276,21 @@ class Hand:
         self._onboard = False
         return f'{self.state.value}: torque is off'
 
+    def _open(self) -> None:
+        """Open; a calibration file of the very hand that answered may have narrowed its limits."""
+        self.hardware.open()
+        model = getattr(self.hardware, 'model', self.model)
+        if model is not self.model:
+            gravity = self._governor.gravity
+            self.model, self._motions = model, None
+            self._governor = Governor(model, self._config, self.hardware.period_s, self.hardware.settle_s)
+            self._governor.gravity = gravity
+
     def _clear(self) -> str:
         if self.state is not State.FAULT:
             return f'{self.state.value}: there was no fault'
         self.hardware.close()
-        self.hardware.open()
+        self._open()
         self._onboard = self._halted = False
         self._governor.clear()
         self._skipped = self.hardware.skipped

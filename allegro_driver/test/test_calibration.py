@@ -7,7 +7,7 @@ import pytest
 import yaml
 from allegro_description.errors import ConfigError
 from allegro_description.model import load_hand
-from allegro_description.state import HandState, frozen
+from allegro_description.state import HandState, JointCommand, frozen
 from allegro_driver.calibration import (
     OFFSET_LIMIT_RAD,
     Calibration,
@@ -325,3 +325,19 @@ def test_a_hand_with_a_lost_zero_is_driven_through_its_file(tmp_path):
             goal[13] = 0.4
             hand.command(move_to(MODEL, hand.target(), goal, 3.0))
             assert wait_until(lambda: abs(wire.position[13] - (0.4 + 1.47)) < 0.03)
+
+
+def test_the_controller_keeps_to_the_tightened_limits(tmp_path):
+    k = MODEL.joint_index('joint_2_0')
+    upper = MODEL.upper.copy()
+    upper[k] = 1.0
+    save_calibration(tmp_path, calibration(upper=upper), MODEL)
+    with WireHand(MODEL) as wire:
+        config = DriverConfig(address=wire.address, calibration_dir=str(tmp_path), guardian=False)
+        with Hand(make_hardware(MODEL, config), MODEL, config) as hand:
+            assert wait_until(lambda: hand.last is not None)
+            hand.enable()
+            hand.command(JointCommand(0, position=MODEL.upper))
+            assert wait_until(lambda: hand.target()[k] == 1.0)
+            assert hand.target()[k] <= 1.0
+            assert hand.model.upper[k] == 1.0
