@@ -1,9 +1,9 @@
 """Does anything that can arrive on a wire bring the driver down, or move a hand beyond its limits?
 
 ``python -m allegro_driver.evidence.fuzz`` tries every codec with random and mutated units, a million each: as a host
-that hears them (``host``), as a hand that hears them (``hand``), and with the whole driver between them and a hand (``loop``;
-see :mod:`.fuzz_targets` for what must hold). Then a third party talks on the driver's wire. ``--guided 600`` lets
-coverage choose the inputs instead, for that many seconds over all codecs (:mod:`.fuzz_guided`).
+that hears them (``host``), as a hand that hears them (``hand``), and with the whole driver between them and a hand
+(``loop``; see :mod:`.fuzz_targets` for what must hold). Then a third party talks on the driver's wire. ``--guided 600``
+lets coverage choose the inputs instead, for that many seconds over all codecs (:mod:`.fuzz_guided`).
 
 The same seed tries the same inputs. Exit code 1: something broke; the input is printed, in the form that
 ``fuzz_targets.TARGETS`` takes.
@@ -46,6 +46,7 @@ class Row:
         samples: complete measurements among them (host), or ones that the loop answered.
         refused: units that were a ``ProtocolError``, or faults of the loop.
         torques: commands with torque that left, all of them within the clamp.
+        internal: faults of the loop that were its own: an AllegroError where none belongs.
         crash: what broke, with the input; ''.
     """
 
@@ -56,18 +57,20 @@ class Row:
     samples: int = 0
     refused: int = 0
     torques: int = 0
+    internal: int = 0
     seconds: float = 0.0
     crash: str = ''
 
     def markdown(self) -> str:
         """The row."""
-        return (f'| {self.codec} | {self.target} | {self.units} | {self.understood} | {self.samples or ""} | {self.refused} | '
+        faults = f'{self.refused}' + (f' ({self.internal})' if self.internal else '')
+        return (f'| {self.codec} | {self.target} | {self.units} | {self.understood} | {self.samples or ""} | {faults} | '
                 f'{self.torques or ""} | {self.seconds:.1f} | {"BROKEN" if self.crash else "holds"} |')
 
 
 HEAD = (
-    '| codec | target | units | messages; loop: cycles | samples | refused; loop: faults | torque commands, in limits | '
-    's | verdict |',
+    '| codec | target | units | messages; loop: cycles | samples | refused; loop: faults (internal) | '
+    'torque commands, in limits | s | verdict |',
     '|---|---|---|---|---|---|---|---|---|',
 )
 
@@ -116,6 +119,7 @@ def drive_all(codec: str, count: int, dice: random.Random) -> Row:
         row.units += done
         row.understood, row.refused = row.understood + loop.cycles, row.refused + loop.faults
         row.samples, row.torques = row.samples + loop.samples, row.torques + loop.torques
+        row.internal += loop.internal
     row.seconds = time.perf_counter() - begin
     return row
 

@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of the targets with Atheris, which is no dependency of the suite.
 
-``pip install atheris`` (CPython 3.11 to 3.13) provides it. Atheris ends the process that it fuzzes in, so each target gets
-one.
+``pip install atheris`` (CPython 3.11 to 3.13) provides it. Atheris ends the process that it fuzzes in, so each target
+gets one.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from allegro_description.state import JointCommand
 from allegro_driver import hand as hand_module
 from allegro_driver.config import DriverConfig
 from allegro_driver.control.orders import FreeMotion
-from allegro_driver.control.safety import TORQUE_STATES, State
+from allegro_driver.control.safety import TORQUE_STATES, Event, State
 from allegro_driver.control.trajectory import move_to
 from allegro_driver.emulator.config import serial_number
 from allegro_driver.evidence.fuzz_sides import Breach, HandSide, Unit, demand, hand_of, session_class
@@ -217,7 +217,7 @@ class ClosedLoop:
         self._low = self.model.lower - self.config.position_tolerance_rad - 1e-3
         self._high = self.model.upper + self.config.position_tolerance_rad + 1e-3
         self._clamp = [int(c) for c in self.model.clamp]
-        self.faults = self.torques = self.cycles = self.samples = 0
+        self.internal = self.faults = self.torques = self.cycles = self.samples = 0
         self.hand.add_listener(self._count)
         with self.clock.installed():
             hardware.open()
@@ -246,6 +246,9 @@ class ClosedLoop:
             self.hand._cycle()
         except Dry:
             return
+        except AllegroError as error:  # as the control thread does
+            self.internal += 1
+            self.hand._fault(Event.INTERNAL_ERROR, f'internal error: {error}')
         if self.hand.state is State.FAULT:
             self.faults += before is not State.FAULT
             if not broken:

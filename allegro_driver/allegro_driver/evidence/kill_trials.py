@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import closing, suppress
@@ -35,11 +36,13 @@ class Outcome:
         flowing: whether the hand had torque when it happened.
         seconds: kill to zero torque for good, or fault noticeable to fault noticed; None: never while it was watched.
         objections: what else was wrong.
+        starting: whether the driver was still starting.
     """
 
     flowing: bool
     seconds: float | None
     objections: tuple[str, ...] = ()
+    starting: bool = False
 
     def failures(self, worst_s: float | None) -> list[str]:
         """What was wrong, if this much time is allowed; None promises nothing about time."""
@@ -56,27 +59,35 @@ class Driver:
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
         """Start it."""
+        self._log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True)
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
+            preexec_fn=_as_from_a_terminal)
+        self.moving = False
         self._said: queue.Queue[dict[str, Any]] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def hear(self, *events: str, seconds: float) -> dict[str, Any] | None:
         """Wait for one of these events; others are dropped."""
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0.0:
-            with suppress(queue.Empty):
-                said = self._said.get(timeout=min(left, 0.1))
-                if said['event'] in events:
-                    return said
-        return None
+        while True:
+            try:
+                said = self._said.get(timeout=max(end - time.monotonic(), 0.001))
+            except queue.Empty:
+                return None
+            if said['event'] in events:
+                return said
 
     def tell(self, word: str) -> None:
         """Write a line to it."""
         assert self.process.stdin is not None
         self.process.stdin.write(word + '\n')
         self.process.stdin.flush()
+
+    def last_words(self) -> str:
+        """The end of what it wrote to standard error."""
+        self._log.seek(0)
+        return self._log.read().decode(errors='replace').strip()[-300:]
 
     def helpers(self) -> list[int]:
         """Process ids of its children."""
@@ -155,9 +166,11 @@ class Arena:
             if driver.process.poll() is not None:
                 said = driver.hear('failed', seconds=0.2) or {}
                 self._driver = None
-                raise LinkTimeout(f'a new {kind} ended at once: {said.get("text", driver.process.returncode)}')
-            if self._torque():
-                return driver
+                raise LinkTimeout(f'a new {kind} ended at once: {said.get("text") or driver.last_words()}')
+            if driver.moving or driver.hear('moving', seconds=0.0) or kind == 'node':
+                driver.moving = True
+                if self._torque():
+                    return driver
             time.sleep(0.01)
         raise LinkTimeout(f'a new {kind} does not move the hand within {START_S:g} s')
 
@@ -201,12 +214,18 @@ class Arena:
             objections.append(f'the process does not end after {number.name}')
             driver.process.kill()
             driver.process.wait()
+        if guardian and self._torque():  # the next driver must take it away, and be seen to
+            try:
+                self.drive('loop')
+            except LinkTimeout as error:
+                objections.append(str(error))
+                self._dismiss()
         end = time.monotonic() + GONE_S
         while any(_alive(pid) for pid in helpers) and time.monotonic() < end:
             time.sleep(0.01)
         if any(_alive(pid) for pid in helpers):
             objections.append('a helper process is left')
-        return Outcome(flowing, seconds, tuple(objections))
+        return Outcome(flowing, seconds, tuple(objections), starting)
 
     def kill_hand(self, dice: random.Random) -> Outcome:
         """Kill the hand, start it again, clear the fault."""
@@ -302,6 +321,12 @@ class Arena:
         ready: dict[str, Any] = json.loads(line)
         self._ports = int(ready.get('wire_port', 0)), int(ready['control_port'])
         self._address = self._address or str(ready.get('address', ''))
+
+
+def _as_from_a_terminal() -> None:
+    """Ordinary signals: a shell's ``&`` ignores SIGINT and ``nohup`` SIGHUP, and children inherit that."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _alive(pid: int) -> bool:

@@ -84,7 +84,9 @@ class Row:
     @property
     def failures(self) -> list[str]:
         """What failed, one text per trial."""
-        return ['; '.join(texts) for o in self.outcomes if (texts := o.failures(self.kind.worst_s))]
+        return [
+            f'{self.place}, {self.kind.label}{", while it started" if o.starting else ""}: {"; ".join(texts)}'
+            for o in self.outcomes if (texts := o.failures(self.kind.worst_s))]
 
     def markdown(self) -> str:
         """The row."""

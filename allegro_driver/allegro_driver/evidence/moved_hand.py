@@ -67,8 +67,8 @@ def say(event: str, **values: object) -> None:
     print(json.dumps({'event': event, 'ns': time.monotonic_ns(), **values}), flush=True)
 
 
-def keep_moving(hand: Hand, report_s: float) -> None:
-    """Command and answer until standard input ends."""
+def keep_moving(hand: Hand, report_s: float, clear: bool = False) -> None:
+    """Command and answer until standard input ends; ``clear``: leave faults without being asked."""
     before, begin, reported = hand.state, time.monotonic(), time.monotonic()
     while True:
         if select.select([sys.stdin], [], [], PERIOD_S)[0]:
@@ -84,6 +84,9 @@ def keep_moving(hand: Hand, report_s: float) -> None:
             noted = hand.hardware
             say('fault', reason=hand.status().reason, last_ns=getattr(noted, 'last_ns', 0),
                 halt_ns=getattr(noted, 'halt_ns', 0))
+        if clear and state is State.FAULT:
+            with suppress(AllegroError):
+                hand.clear_fault()
         before = state
         with suppress(CommandRefused):
             hand.command(JointCommand(0, position=wave(hand.model, now - begin)))
@@ -101,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--address', required=True)
     parser.add_argument('--report', type=float, default=0.0, metavar='S', help='write the loop figures so often, s')
     parser.add_argument('--note', action='store_true', help='note the times of a fault')
+    parser.add_argument('--clear', action='store_true', help='clear faults without being asked')
     options = parser.parse_args(argv)
     model_name, side = options.hand.rsplit('_', 1)
     model = load_hand(model_name, side)
@@ -112,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with Hand(Noted(hardware) if options.note else hardware, model, config) as hand:
             hand.enable()
             say('moving')
-            keep_moving(hand, options.report)
+            keep_moving(hand, options.report, options.clear)
     except AllegroError as error:
         say('failed', text=str(error))
         return 2

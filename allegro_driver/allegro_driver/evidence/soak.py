@@ -8,8 +8,8 @@ What passes was fixed before the first run. The first fifth of the time (at most
 does not count. After it, memory has grown if the 95 % interval of a linear fit lies above zero *and* the fit has risen
 by more than 512 KiB: one small object leaked per second would not show, one per sample would be ten times that.
 Threads and open files have grown if the most of the last third exceeds the most of the first third. A process that
-ended, or a hand that is not moving at the end, fails too. The share on time is reported, not judged: machines are
-shared.
+ended, or a hand that is not moving at the end, fails too. Shares on time and faults (each is cleared, and the hand
+moved on) are reported, not judged: machines are shared, and a driver that hears nothing for 30 ms has to stop.
 """
 
 from __future__ import annotations
@@ -118,6 +118,7 @@ class Lines:
 
     def __init__(self, stream: IO[str]) -> None:
         self.newest: dict[str, dict[str, Any]] = {}
+        self.faults: list[str] = []
         self._stream = stream
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -126,6 +127,8 @@ class Lines:
             if text.startswith('{'):
                 entry = json.loads(text)
                 self.newest[entry['event']] = entry
+                if entry['event'] == 'fault':
+                    self.faults.append(str(entry['reason']))
 
 
 def begin(stack: ExitStack, command: Sequence[str], environment: dict[str, str], tell: bool = True) -> Any:
@@ -146,19 +149,36 @@ def begin(stack: ExitStack, command: Sequence[str], environment: dict[str, str],
     return process
 
 
-def soak(minutes: float, every_s: float, hands: Sequence[str], node: bool, domain: int) -> tuple[list[Watched], Any]:
-    """Run it; returns what was seen and the shares on time, (seconds, name, %).
+@dataclass(slots=True)
+class Seen:
+    """What was seen.
+
+    Attributes:
+        shares: time, s, driver and share of samples on time so far, %.
+        faults: reasons, by driver.
+        still: hands that were not moved at the end, and what ended too early.
+    """
+
+    watched: list[Watched] = field(default_factory=list)
+    shares: list[tuple[float, str, float]] = field(default_factory=list)
+    faults: dict[str, list[str]] = field(default_factory=dict)
+    still: list[str] = field(default_factory=list)
+
+
+def soak(minutes: float, every_s: float, hands: Sequence[str], node: bool, domain: int) -> Seen:
+    """Run it.
 
     Raises:
-        AllegroError: something ended, or a hand does not move at the end.
+        AllegroError: something does not start.
     """
+    seen = Seen()
     environment = {**os.environ, **LOCAL, 'ROS_DOMAIN_ID': str(domain)}
-    shares: list[tuple[float, str, float]] = []
+    shares = seen.shares
     with ExitStack() as stack:
         first = stack.enter_context(closing(Bench(load_hand(*hands[0].rsplit('_', 1)), 'udp')))
         loop = begin(stack, [
             sys.executable, '-m', 'allegro_driver.evidence.moved_hand', '--hand', hands[0], '--address', first.address,
-            '--report', str(every_s)], environment)
+            '--report', str(every_s), '--clear'], environment)
         watched = [Watched('loop', loop.pid), Watched('emulator, UDP', first.control.request('status')['pid'])]
         loop_lines, node_lines, benches = Lines(loop.stdout), None, [first]
         if node:
@@ -177,12 +197,17 @@ def soak(minutes: float, every_s: float, hands: Sequence[str], node: bool, domai
                 Watched('node', driver.pid), Watched('emulator, CAN', second.control.request('status')['pid'])]
             node_lines = Lines(commander.stdout)
             benches.append(second)
+        seen.watched = watched
         start = time.monotonic()
         while (seconds := time.monotonic() - start) < 60.0 * minutes:
             time.sleep(max(min(every_s - seconds % every_s, 60.0 * minutes - seconds), 0.01))
             seconds = time.monotonic() - start
-            for one in watched:
-                one.look(seconds)
+            try:
+                for one in watched:
+                    one.look(seconds)
+            except LinkError as error:
+                seen.still.append(str(error))
+                break
             report = loop_lines.newest.get('report')
             if report and report['frames']:
                 shares.append((seconds, 'loop', 100.0 * report['on_time'] / report['frames']))
@@ -192,9 +217,20 @@ def soak(minutes: float, every_s: float, hands: Sequence[str], node: bool, domai
             print(f'{seconds:.0f} s: ' + ', '.join(f'{w.name} {w.rss_kib[-1]:.0f} KiB' for w in watched),
                   file=sys.stderr, flush=True)
         for bench in benches:
-            if not any(bench.control.request('status')['torque']):
-                raise LinkError(f'the {bench.model.name} is not moved any more')
-    return watched, shares
+            if not _moved(bench):
+                seen.still.append(f'{bench.model.name} is not moved any more')
+        seen.faults = {'loop': loop_lines.faults, **({'node': node_lines.faults} if node_lines else {})}
+    return seen
+
+
+def _moved(bench: Bench, patience_s: float = 5.0) -> bool:
+    """Whether the hand has torque, now or soon: a fault may just be being cleared."""
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        if any(bench.control.request('status')['torque']):
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -208,16 +244,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--json', type=Path, help='write all values to this file')
     options = parser.parse_args(argv)
     try:
-        watched, shares = soak(
-            options.minutes, options.every, options.hands, not options.no_node, options.domain)
+        seen = soak(options.minutes, options.every, options.hands, not options.no_node, options.domain)
     except AllegroError as error:
         print(f'soak: {error}', file=sys.stderr)
-        return 1
+        return 2
     warm_up_s = min(WARM_UP_SHARE * 60.0 * options.minutes, WARM_UP_S)
     print('| process | looks | memory first / last, MiB | growth, KiB/h (95 %) | threads | open files | verdict |')
     print('|---|---|---|---|---|---|---|')
-    failed = False
-    for one in watched:
+    failed = bool(seen.still)
+    for one in seen.watched:
         fit, grown = one.judged(warm_up_s)
         failed |= bool(grown)
         counts = [f'{min(c)}' if min(c) == max(c) else f'{min(c)} … {max(c)}' for c in (one.threads, one.files)]
@@ -225,15 +260,17 @@ def main(argv: Sequence[str] | None = None) -> int:
               f'{fit.slope:+.0f} ± {fit.margin:.0f} | {counts[0]} | {counts[1]} | {"; ".join(grown) or "no growth"} |')
     print(f'\n{options.minutes:g} min, the first {warm_up_s:.0f} s are not judged', end='')
     for name in ('loop', 'node'):
-        own = [share for _, who, share in shares if who == name]
+        own = [share for _, who, share in seen.shares if who == name]
         if own:
-            print(f'; {name}: {own[-1]:.3f} % of samples on time', end='')
+            print(f'; {name}: {own[-1]:.3f} % of samples on time, {len(seen.faults.get(name, ()))} faults', end='')
     print()
+    for text in (*seen.still, *sorted({f'{name}: {r}' for name, reasons in seen.faults.items() for r in reasons})):
+        print(f'- {text}')
     if options.json:
         options.json.write_text(json.dumps({
-            'minutes': options.minutes, 'shares': shares,
+            'minutes': options.minutes, 'shares': seen.shares, 'faults': seen.faults, 'still': seen.still,
             'processes': [{'name': w.name, 'seconds': w.seconds, 'rss_kib': w.rss_kib, 'threads': w.threads,
-                           'files': w.files} for w in watched]}, indent=1) + '\n')
+                           'files': w.files} for w in seen.watched]}, indent=1) + '\n')
     return 1 if failed else 0
 
 

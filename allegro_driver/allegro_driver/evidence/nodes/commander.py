@@ -1,4 +1,4 @@
-"""Commands a running ``hand_driver`` node over its topics, as a policy would, and writes down its diagnostics.
+"""Commands a running ``hand_driver`` node as a policy would, writes down its diagnostics, clears its faults.
 
 ``python -m allegro_driver.evidence.nodes.commander v4_right``: a pose at 50 Hz (:func:`..moved_hand.wave`); lines of
 JSON on standard output.
@@ -16,6 +16,7 @@ from allegro_description.model import load_hand
 from allegro_description.ros.interfaces import DIAGNOSTICS, JOINT_COMMANDS
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
+from std_srvs.srv import Trigger
 
 from allegro_driver.evidence.moved_hand import PERIOD_S, say, wave
 
@@ -33,6 +34,8 @@ def main() -> int:
     message, begin = JOINT_COMMANDS.type(), time.monotonic()
     message.name = list(model.joint_names)
 
+    clear = node.create_client(Trigger, 'hand_driver/clear_fault')
+
     def tick() -> None:
         message.position = wave(model, time.monotonic() - begin).tolist()
         out.publish(message)
@@ -40,7 +43,11 @@ def main() -> int:
     def heard(array: Any) -> None:
         for status in array.status:
             if 'hand_driver' in status.name:
-                say('diagnostics', message=status.message, **{pair.key: pair.value for pair in status.values})
+                values = {pair.key: pair.value for pair in status.values}
+                say('diagnostics', message=status.message, **values)
+                if values.get('state') == 'fault':
+                    say('fault', reason=values.get('reason', ''))
+                    clear.call_async(Trigger.Request())
 
     node.create_subscription(DIAGNOSTICS.type, DIAGNOSTICS.name, heard, DIAGNOSTICS.subscribe_qos)
     node.create_timer(PERIOD_S, tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
