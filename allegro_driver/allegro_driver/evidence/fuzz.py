@@ -64,8 +64,8 @@ class Row:
     def markdown(self) -> str:
         """The row."""
         faults = f'{self.refused}' + (f' ({self.internal})' if self.internal else '')
-        return (f'| {self.codec} | {self.target} | {self.units} | {self.understood} | {self.samples or ""} | {faults} | '
-                f'{self.torques or ""} | {self.seconds:.1f} | {"BROKEN" if self.crash else "holds"} |')
+        return (f'| {self.codec} | {self.target} | {self.units} | {self.understood} | {self.samples or ""} | '
+                f'{faults} | {self.torques or ""} | {self.seconds:.1f} | {"BROKEN" if self.crash else "holds"} |')
 
 
 HEAD = (

@@ -59,7 +59,7 @@ class Driver:
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
         """Start it."""
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
             preexec_fn=_as_from_a_terminal)

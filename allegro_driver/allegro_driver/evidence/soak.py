@@ -37,6 +37,7 @@ from allegro_driver.evidence.fault_trials import Bench
 
 WARM_UP_SHARE, WARM_UP_S = 0.2, 300.0
 NOISE_KIB = 512.0
+START_S = 30.0
 LOCAL = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
 
 
@@ -198,6 +199,7 @@ def soak(minutes: float, every_s: float, hands: Sequence[str], node: bool, domai
             node_lines = Lines(commander.stdout)
             benches.append(second)
         seen.watched = watched
+        seen.still += [f'{bench.model.name} is not moved' for bench in benches if not _moved(bench, START_S)]
         start = time.monotonic()
         while (seconds := time.monotonic() - start) < 60.0 * minutes:
             time.sleep(max(min(every_s - seconds % every_s, 60.0 * minutes - seconds), 0.01))
