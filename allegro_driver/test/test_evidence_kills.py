@@ -10,6 +10,7 @@ import pytest
 from allegro_description.model import load_hand
 from allegro_driver.evidence.kill_trials import Arena, Outcome
 from allegro_driver.evidence.kills import KINDS, main, plan
+from allegro_driver.loop import LoopStatistics
 
 
 def test_what_an_outcome_objects_to():
@@ -44,3 +45,12 @@ def test_a_killed_hand_is_noticed_and_torque_that_stays_is_found(tmp_path, model
         assert alone.seconds is None  # nobody is left to send zeros
         assert alone.failures(0.1)
         assert not alone.objections
+
+
+@pytest.mark.xfail(raises=ZeroDivisionError, reason='LoopStatistics.report() divides by the mean interval', strict=False)
+def test_the_loop_report_bears_samples_that_came_in_one_piece():
+    """Found by killing: a serial line hands over two cycles at once, and the first diagnostics ended the node."""
+    statistics = LoopStatistics(0.003)
+    for sequence in (1, 2):
+        statistics.frame(1_000_000, sequence)
+    assert statistics.report().rate_hz >= 0.0
