@@ -145,7 +145,7 @@ class LoopStatistics:
             on_time_percent=100.0 * on_time / finished if finished else 100.0,
             overruns=finished - on_time,
             lost=self._lost,
-            rate_hz=1e9 / float(intervals.mean()) if len(intervals) else 0.0,
+            rate_hz=1e9 / float(intervals.mean()) if intervals.any() else 0.0,
             interval_ms=spread(intervals / 1e6),
             jitter_us=spread(np.abs(intervals - self._period) / 1e3),
             turnaround_us=self._turnarounds.spread(1e3),
