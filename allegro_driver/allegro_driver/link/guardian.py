@@ -3,7 +3,7 @@
 No hand of this family is known to drop its torque when packets stop, and a killed process sends none. The guardian is
 a tiny child process that shares the socket and waits on a pipe. While the driver lives, the pipe stays open and the
 guardian sleeps. When the driver vanishes, however it dies, the kernel closes the pipe and the guardian sends the stop
-packets that were prepared for it, with real-time priority where that is allowed: it must not wait behind a busy machine.
+packets that were prepared for it. It has real-time priority where that is allowed, not to wait behind a busy machine.
 """
 
 from __future__ import annotations
