@@ -369,7 +369,10 @@ class Hand:
         if self._onboard:
             hardware.position_mode(False)
             self._onboard = False
-        hardware.write(decision.effort)
+        try:
+            hardware.write(decision.effort)
+        except CommandRefused:  # a halt did not get through, so that the hand's own position loop may still be on
+            hardware.halt()
 
     def _fault(self, event: Event, reason: str) -> None:
         """Torque off: by all means when the fault begins, then with one packet each time it is found again."""
