@@ -6,6 +6,7 @@ from allegro_description.kinematics import homogeneous
 from allegro_description.meshes import solids
 from allegro_description.meshes.materials import MATERIALS, SHELL, SOFT
 from allegro_description.model import available_hands, load_hand
+from allegro_description.share import share_dir
 from allegro_description.viewer import pictures, raster, studio
 from allegro_description.viewer.raster import Camera
 from hypothesis import given, settings
@@ -110,6 +111,21 @@ def test_every_hand_has_poses_to_show_and_a_camera_that_holds_it(name):
     assert (picture >= 0).all()
     assert (picture <= [66, 80]).all()
     assert (np.ptp(picture, axis=0) / [66, 80]).max() > 0.85
+
+
+def test_the_committed_sheet_is_small_and_shows_every_hand():
+    from PIL import Image
+
+    path = share_dir() / 'pictures' / 'hands.webp'
+    if not path.is_file():
+        pytest.skip('installed without pictures')
+    assert path.stat().st_size < 400e3
+    names = available_hands()
+    columns, sides = len({n.rpartition('_')[0] for n in names}), len({n.rpartition('_')[2] for n in names})
+    with Image.open(path) as image:
+        tall = sides * (len(pictures.SHOWN) * pictures.TILE[1] + pictures.BAND)
+        assert image.size == (columns * pictures.TILE[0], tall), (
+            'hands came or went: python -m allegro_description.viewer.pictures OUT --size 330x400 --sheet ' + str(path))
 
 
 def test_the_command_writes_pictures_and_a_sheet(quick, tmp_path, capsys):

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 HANDS = {name: load_hand(*name.rsplit('_', 1)) for name in available_hands()}
 SCENES = {name: HandScene(hand) for name, hand in HANDS.items()}
-PIECES = {name: hand_pieces(hand) for name, hand in HANDS.items()}
 TAXELS = [(name, k) for name, hand in HANDS.items() for k in range(len(hand.taxels))]
 
 
@@ -46,7 +45,7 @@ def test_every_node_is_where_forward_kinematics_says(name, seed):
 @pytest.mark.parametrize('name', HANDS)
 def test_every_part_hangs_below_the_link_it_belongs_to(name):
     scene = SCENES[name]
-    for link, pieces in PIECES[name].items():
+    for link, pieces in hand_pieces(HANDS[name]).items():
         own = [p for p in scene.parts if p.path.rsplit('/', 1)[0] == scene.link_paths[link]]
         assert [len(p.mesh.faces) for p in own] == [len(p.mesh.faces) for p in pieces]
     assert len({p.path for p in scene.parts}) == len(scene.parts)
@@ -57,7 +56,7 @@ def test_pads_lie_on_the_skin_and_follow_their_taxel(name, index):
     hand, scene = HANDS[name], SCENES[name]
     taxel, part = hand.taxels[index], scene.taxels[index]
     frame = next(f for f in hand.frames if f.name == taxel.frame)
-    skin = merged(p.mesh for p in PIECES[name][frame.parent])
+    skin = merged(p.mesh for p in scene.parts if p.link == frame.parent)
     normal = np.array(taxel.normal)
     on_link = homogeneous(frame.xyz, rotation(frame.rpy))
     facing = on_link[:3, :3] @ normal

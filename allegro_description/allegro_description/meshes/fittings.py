@@ -94,8 +94,8 @@ def cap(radius: float, height: float = 0.0011, screws: int = 3) -> Mesh:
 def screw(radius: float) -> Mesh:
     """A screw head on the plane z = 0."""
     h = 0.6 * radius
-    return solids.lathe([(radius, -0.2 * h), (radius, 0.7 * h), (radius, 0.7 * h), (0.75 * radius, h),
-                         (0.75 * radius, h), (0.45 * radius, h), (0.45 * radius, h), (0.4 * radius, 0.3 * h)], 8)
+    return solids.lathe([(radius, -0.2 * h), (0.9 * radius, h), (0.9 * radius, h), (0.5 * radius, h),
+                         (0.5 * radius, h), (0.45 * radius, 0.3 * h)], 6)
 
 
 def collar(radius: float, low: float, high: float) -> Mesh:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_description.errors import ConfigError
 from allegro_description.state import Array
 
 #: Points on a quarter of a circle; 5 looks round at the size of a finger and keeps a page light.
@@ -52,7 +53,7 @@ def rounded(corners: Sequence[Sequence[float]], radius: float | Sequence[float],
 def rectangle(width: float, height: float, radius: float, points: int = 4) -> Array:
     """A rectangle about the origin with round corners."""
     x, y = width / 2, height / 2
-    return rounded([(-x, -y), (x, -y), (x, y), (-x, y)], min(radius, 0.998 * min(x, y)), points)
+    return rounded([(-x, -y), (x, -y), (x, y), (-x, y)], min(radius, 0.95 * min(x, y)), points)
 
 
 def tongue(reach: float, radius: float, foot: float, points: int = 2 * QUARTER) -> Array:
@@ -111,7 +112,11 @@ def largest_rectangle(outline: Array, step: float = 0.003) -> tuple[float, float
 
 
 def triangles(outline: Array) -> NDArray[np.int32]:
-    """Cut a simple outline into triangles, (n - 2, 3): a convex one across, others ear by ear, the fullest first."""
+    """Cut a simple outline into triangles, (n - 2, 3): a convex one across, others ear by ear, the fullest first.
+
+    Raises:
+        ConfigError: the outline crosses itself.
+    """
     ahead = np.roll(outline, -1, axis=0) - outline
     if (_cross(ahead, np.roll(ahead, -1, axis=0)) >= 0).all():
         zigzag = np.stack([np.arange(len(outline)), -1 - np.arange(len(outline))], axis=1).ravel()[:len(outline)]
@@ -134,7 +139,9 @@ def triangles(outline: Array) -> NDArray[np.int32]:
             if quality[k] > 0 and not inside.any():
                 break
         else:
-            k = int(np.argmax(quality))  # only rounding is left to argue about
+            if abs(area(outline[index])) > 1e-9:
+                raise ConfigError('an outline of a mesh crosses itself; the dimensions it is made from do not fit')
+            k = int(np.argmax(quality))  # nothing is left but rounding
         result.append((left[k - 1], left[k], left[(k + 1) % len(left)]))
         del left[k]
     return np.array([*result, left], dtype=np.int32)

@@ -12,7 +12,7 @@ import numpy as np
 
 from allegro_description.meshes import fittings, outlines, solids
 from allegro_description.meshes.anatomy import Bone, Pivot, sweep
-from allegro_description.meshes.fittings import Piece, Seat
+from allegro_description.meshes.fittings import LUG, SUNK, Piece, Seat
 from allegro_description.meshes.materials import GRIP, METAL, PLATE, SHELL
 from allegro_description.meshes.mesh import Mesh, merged
 from allegro_description.model import HandModel
@@ -22,8 +22,8 @@ from allegro_description.state import Array
 _AIR = 0.002
 #: A strip of the palm narrower than this is left out, m.
 _LIP = 0.020
-#: Least thickness of what is left above the wrist, m.
-_SOLE = 0.005
+#: Least thickness of what is left above the wrist, and of a wall between two pockets, m.
+_SOLE, _WALL = 0.005, 0.003
 #: A palm nearly as thick as wide has its fingers around it, not in a row.
 _ROUND = 0.7
 #: Thickness of the back cover, m.
@@ -61,15 +61,18 @@ def _slab(model: HandModel, palm: Bone, children: Mapping[str, Bone], seats: Map
     floor = min([p.deep for p in pockets], default=front)
     if floor - back > 0.010:
         yield Piece(SHELL, _along_x(solids.prism(plain, back + _BACK, floor, 0.0020, 2)))
-        yield Piece(SHELL, _along_x(solids.prism(cut, floor - 0.0015, front, 0.0022, 3)))
+        yield Piece(SHELL, _along_x(solids.prism(cut, floor - 0.0015, front, 0.0018, 3)))
     else:
         plain = cut
-        yield Piece(SHELL, _along_x(solids.prism(cut, back + _BACK, front, 0.0022, 3)))
+        yield Piece(SHELL, _along_x(solids.prism(cut, back + _BACK, front, 0.0018, 3)))
     lid = outlines.inset(plain, 0.0008)
     yield Piece(PLATE, _along_x(solids.prism(lid, back, back + _BACK + 0.0004, 0.0016, 3)))
     yield Piece(METAL, _back_screws(low, high, lid))
     yield from _pad(low, high, cut)
     yield _plug(low, high, lid)
+    fronted = [p for p in palm.outer if abs(p.axis[0]) > 0.5]
+    if fronted:
+        yield _fascia(fronted, seats, min(_pocket(model, p).bottom for p in fronted))
     for pivot in palm.outer:
         child = children[pivot.joint.child]
         if _stands(palm, pivot):
@@ -98,12 +101,30 @@ def _outline(low: Array, high: Array, pockets: Sequence[Pocket]) -> Array:
     z1 = float(high[2])
     left, right = (_edge(low, high, side, [p for p in pockets if p.top <= z1]) for side in (-1.0, 1.0))
     top = []
-    for pocket in sorted((p for p in pockets if p.top > z1), key=lambda p: -p.left):
-        first, last = min(pocket.right, float(high[1]) - 0.0025), max(pocket.left, float(low[1]) + 0.0025)
-        top += [((first, z1), 0.003), ((first, pocket.bottom), 0.004), ((last, pocket.bottom), 0.004),
-                ((last, z1), 0.003)]
+    for pocket in _joined([p for p in pockets if p.top > z1]):
+        ends: list[tuple[tuple[float, float], float]] = [
+            ((pocket.right, z1), 0.003), ((pocket.right, pocket.bottom), 0.004),
+            ((pocket.left, pocket.bottom), 0.004), ((pocket.left, z1), 0.003)]
+        if pocket.right > float(high[1]) - _WALL:
+            right, ends = [*right[:-1], ((float(high[1]), pocket.bottom), 0.004)], ends[2:]
+        if pocket.left < float(low[1]) + _WALL:
+            left, ends = [*left[:-1], ((float(low[1]), pocket.bottom), 0.004)], ends[:-2]
+        top += ends
     chain = [*right, *top, *reversed(left)]
     return outlines.rounded([p for p, _ in chain], [r for _, r in chain], 5)
+
+
+def _joined(pockets: Sequence[Pocket]) -> list[Pocket]:
+    """Pockets from +y to -y, those with hardly a wall between them made one."""
+    result: list[Pocket] = []
+    for pocket in sorted(pockets, key=lambda p: -p.right):
+        last = result[-1] if result else None
+        if last is not None and pocket.right > last.left - _WALL:
+            result[-1] = Pocket(min(last.left, pocket.left), last.right, min(last.bottom, pocket.bottom),
+                                max(last.top, pocket.top), min(last.deep, pocket.deep))
+        else:
+            result.append(pocket)
+    return result
 
 
 def _edge(low: Array, high: Array, side: float, pockets: Sequence[Pocket]) -> list[tuple[tuple[float, float], float]]:
@@ -119,7 +140,7 @@ def _edge(low: Array, high: Array, side: float, pockets: Sequence[Pocket]) -> li
         if pocket.bottom < z0 + _LIP:  # too little would be left below: the corner goes
             foot = max(inner, _wrist_radius(low, high) + 0.003)
             if pocket.bottom - z0 > _SOLE and foot - inner > _SOLE:
-                corners = [((foot, z0), 0.004), ((foot, pocket.bottom), 0.002), ((inner, pocket.bottom), 0.004)]
+                corners = [((foot, z0), 0.004), ((foot, pocket.bottom), 0.003), ((inner, pocket.bottom), 0.004)]
             else:
                 corners = [((min(inner, edge - drawn), z0), 0.009)]
             corners.append(((inner, pocket.top), 0.006))
@@ -179,6 +200,18 @@ def _bearing(palm: Bone, pivot: Pivot, own: Seat, pocket: Pocket) -> Iterator[Pi
         yield Piece(SHELL, cheek.moved(pose))
     for disc in fittings.caps(own):
         yield Piece(METAL, disc.moved(pose))
+
+
+def _fascia(pivots: Sequence[Pivot], seats: Mapping[str, Seat], bottom: float) -> Piece:
+    """The plate in front of fingers that swing sideways, through which their pins go."""
+    radius = 1.2 * max(seats[p.joint.name].radius for p in pivots)
+    face = max(float(p.at[0]) + max(p.axis[0] * seats[p.joint.name].low, p.axis[0] * seats[p.joint.name].high)
+               for p in pivots) - SUNK
+    y0, y1 = (side(p.at[1] for p in pivots) for side in (min, max))
+    top = max(float(p.at[2]) for p in pivots) + radius
+    plate = outlines.rectangle(float(y1 - y0) + 2.4 * radius, top - bottom + 0.004, radius, 6)
+    middle = np.array([float(y0 + y1) / 2, (top + bottom - 0.004) / 2])
+    return Piece(SHELL, _along_x(solids.prism(plate + middle, face, face + LUG, 0.0008)))
 
 
 def _column(palm: Bone, children: Mapping[str, Bone]) -> Iterator[Piece]:

@@ -6,7 +6,11 @@
     colours   palette and the pressure colour scale               pure
     scene     node tree of a hand, joint angles -> rotations      pure
     live      newest values and short histories, thread-safe      pure
+    raster    which triangle covers each pixel                    pure
+    studio    light and shadow, without a graphics card           pure
+    pictures  PNG files of every hand, one sheet of them all      needs pillow
     page      the scene in a viser server on 127.0.0.1            needs viser
+    markup    the texts of the side panel                         pure
     panel     the side panel of that page                         needs viser
     sliders   the hand moved by sliders, without ROS              needs viser
 """
