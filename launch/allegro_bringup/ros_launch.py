@@ -30,7 +30,7 @@ def launch_description(args_class: type[Args], graph: Callable[[Args], tuple[Spe
         except AllegroError as error:
             return [LogInfo(msg=f'cannot launch: {error}'), EmitEvent(event=Shutdown(reason='wrong arguments'))]
 
-    declared = [
+    declared: list[Any] = [
         DeclareLaunchArgument(
             p.name, default_value=launch_default(p), description=description(p), choices=launch_choices(p)
         )
