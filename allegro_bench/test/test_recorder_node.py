@@ -69,7 +69,7 @@ def marked(message):
     if hasattr(message, 'header'):
         return message.header.stamp.sec
     text = getattr(message, 'data', '')
-    return int(text) if str(text).isdecimal() else 0
+    return int(text) if str(text).removeprefix('-').isdecimal() else 0
 
 
 def read(folder):
