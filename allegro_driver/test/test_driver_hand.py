@@ -345,14 +345,6 @@ WAYS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _hangups_reach_children():
-    """Whoever runs the tests under nohup ignores SIGHUP, and so would the processes that they start."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
 @pytest.mark.parametrize('way', list(WAYS))
 def test_zero_torque_is_the_last_packet_whatever_ends_the_process(wire, way):
     code = SCRIPT.replace('WAY', WAYS[way])

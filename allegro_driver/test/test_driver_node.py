@@ -258,15 +258,6 @@ def test_live_parameters_and_refused_ones(probe):
         assert _set(probe, 'torque_scale', value).successful is fine
 
 
-@pytest.fixture
-def _hangups_reach_children():
-    """Whoever runs the tests under nohup ignores SIGHUP, and so would the processes that they start."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
-@pytest.mark.usefixtures('_hangups_reach_children')
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_it_quietly_with_zero_torque(probe, wire, number):
     probe.enable()

@@ -77,7 +77,14 @@ def require_graph() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Property tests without time limits for single examples: machines share their cores with other work."""
+    """Property tests without time limits for single examples: machines share their cores with other work.
+
+    A run in the background or under nohup ignores SIGINT or SIGHUP, and so would every process under test. With a
+    handler that does nothing the run still does, but its children do not inherit that.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     try:
         hypothesis = importlib.import_module('hypothesis')
     except ImportError:
