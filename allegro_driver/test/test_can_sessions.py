@@ -370,8 +370,9 @@ def test_commands_that_are_not_finite_numbers(name):
             session.torque(bad)
 
 
-def test_torque_and_targets_are_never_mixed_up():
-    session, _ = pair('v5_sense_right')
+@pytest.mark.parametrize('name', ['v5_sense_right', 'plexus_right'])
+def test_torque_and_targets_are_never_mixed_up(name):
+    session, _ = pair(name)
     zero = np.zeros(16)
     for leave in (session.quiet, session.stream, lambda: session.position_mode(False)):
         with pytest.raises(CommandRefused, match='off'):
@@ -389,12 +390,16 @@ def test_torque_and_targets_are_never_mixed_up():
     for bad in (np.full(16, math.nan), np.zeros(15)):
         with pytest.raises(CommandRefused, match='16 finite'):
             session.targets(bad)
+
+
+def test_gravity_must_be_three_angles():
+    session, _ = pair('v5_sense_right')
     for bad in ((400.0, 0.0, 0.0), (math.nan, 0.0, 0.0), (0.0, 0.0)):
         with pytest.raises(CommandRefused, match='three numbers'):
             session.gravity_rpy(bad)
 
 
-@pytest.mark.parametrize('name', [n for n in RIGHT if n != 'v5_sense_right'])
+@pytest.mark.parametrize('name', [n for n in RIGHT if n not in ('v5_sense_right', 'plexus_right')])
 def test_hands_without_a_position_loop_say_so(name):
     session, _ = pair(name)
     for call in (lambda: session.position_mode(True), lambda: session.targets(np.zeros(len(MODELS[name].joints)))):

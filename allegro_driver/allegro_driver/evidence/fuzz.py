@@ -99,7 +99,7 @@ def decode_all(codec: str, target: str, count: int, dice: random.Random) -> Row:
 
 def drive_all(codec: str, count: int, dice: random.Random) -> Row:
     """Let the driver follow commands while its hand's stream is damaged, more and less by turns."""
-    modes = ('host', 'onboard') if codec in ('v5b2', 'v5_sense_can') else ('host',)
+    modes = ('host', 'onboard') if codec in ('v5b2', 'v5_sense_can', 'plexus_can') else ('host',)
     row, begin = Row(codec, 'loop'), time.perf_counter()
     for mode in modes:
         loop = ClosedLoop(codec, mode)

@@ -78,7 +78,7 @@ def hand_bytes(codec: str, data: bytes) -> None:
 
 def loop_bytes(codec: str, data: bytes) -> None:
     """:class:`ClosedLoop` on bytes; hands with a position loop of their own use it when the first byte is odd."""
-    onboard = codec in ('v5b2', 'v5_sense_can') and bool(data[:1]) and bool(data[0] & 1)
+    onboard = codec in ('v5b2', 'v5_sense_can', 'plexus_can') and bool(data[:1]) and bool(data[0] & 1)
     ClosedLoop(codec, 'onboard' if onboard else 'host').feed(split(codec, data[1:], actions=True))
 
 

@@ -173,6 +173,21 @@ class CanSession:
             if readings is not None:
                 readings.clear()
 
+    def _position_counts(self, position: Array) -> list[int]:
+        """Targets as the wire has them: counts truncated toward zero. Joint limits are the safety layer's business.
+
+        Raises:
+            CommandRefused: not that many finite values, beyond int16 counts, or the loop is off.
+        """
+        if not self._positioning:
+            raise CommandRefused('targets refused: the on-board position loop is off, the hand would read angles as '
+                                 'currents. Call position_mode(True) first')
+        lsb = self._joints.rad_per_count
+        angles = self._checked(position, 'position')
+        if max(map(abs, angles)) >= 32767 * lsb:
+            raise CommandRefused(f'targets refused: {position!r} rad does not fit the wire; nothing was sent')
+        return [int(angle / lsb + (_GUARD if angle > 0 else -_GUARD)) for angle in angles]
+
     def _checked(self, values: Any, what: str) -> list[float]:
         array = np.asarray(values, dtype=np.float64)
         row: list[float] = array.tolist() if array.shape == self._shape else [math.nan]

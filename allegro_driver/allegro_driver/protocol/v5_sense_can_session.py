@@ -22,8 +22,6 @@ from allegro_driver.protocol.classic_messages import Message
 from allegro_driver.protocol.joint_frames import rounded
 from allegro_driver.protocol.v5_can_session import V5FamilySession
 
-_GUARD = 1e-9  # see can_session
-
 # One byte per cell or joint: what each of the 256 values means.
 _PRESSURES = [*(count * wire.TACTILE_LSB_PA for count in range(255)), float('nan')]
 _CURRENTS = [
@@ -68,7 +66,7 @@ class V5SenseCanSession(V5FamilySession):
         return self._mode(True) if on else (*self._mode(False), *self._zero)
 
     def targets(self, position: Array) -> tuple[CanFrame, ...]:
-        """One frame per finger: counts truncated toward zero. Joint limits are the business of the safety layer.
+        """One frame per finger, see :meth:`~.can_session.CanSession._position_counts`.
 
         Args:
             position: rad, (16,), canonical order.
@@ -76,15 +74,7 @@ class V5SenseCanSession(V5FamilySession):
         Raises:
             CommandRefused: not 16 finite values, beyond int16 counts, or the loop is off.
         """
-        if not self._positioning:
-            raise CommandRefused('targets refused: the on-board position loop is off, the hand would read angles as '
-                                 'currents. Call position_mode(True) first')
-        lsb = self._joints.rad_per_count
-        angles = self._checked(position, 'position')
-        if max(map(abs, angles)) >= 32767 * lsb:
-            raise CommandRefused(f'targets refused: {position!r} rad does not fit the wire; nothing was sent')
-        counts = [int(angle / lsb + (_GUARD if angle > 0 else -_GUARD)) for angle in angles]
-        return self._joints.frames(Message.TORQUE, counts)
+        return self._joints.frames(Message.TORQUE, self._position_counts(position))
 
     def calibrate(self) -> tuple[CanFrame, ...]:
         """Take the present pose as zero. Irreversible: only with torque off and no load."""
