@@ -243,11 +243,17 @@ def _params_files(args: HandArgs) -> tuple[str, ...]:
 
 
 def state_publisher(args: HandArgs, root: str = '', pose: Sequence[float] = ()) -> NodeSpec:
-    """Return robot_state_publisher with this hand's description; with ``root``, mounted there (see ``mounted``)."""
+    """Return robot_state_publisher with this hand's description; with ``root``, mounted there (see ``mounted``).
+
+    Raises:
+        ConfigError: the folder of the visual meshes cannot be written.
+    """
+    from allegro_description.meshes.files import CACHE, folder_named, write_meshes
     from allegro_description.mounting import mounted
     from allegro_description.urdf import build_urdf
 
-    urdf = build_urdf(load_hand(args.model, args.side), args.prefix)
+    model = load_hand(args.model, args.side)
+    urdf = build_urdf(model, args.prefix, visuals=write_meshes(model, folder_named(CACHE)))
     if root:
         urdf = mounted(urdf, root, pose)
     return NodeSpec(

@@ -4,6 +4,7 @@ import argparse
 import re
 import runpy
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 from xml.etree import ElementTree
 
 import pytest
@@ -67,7 +68,13 @@ def test_a_hand_that_nobody_describes_is_refused():
         hand_graph(HandArgs(model='v9'))
 
 
-def test_options_add_and_leave_out_processes():
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    return tmp_path
+
+
+def test_options_add_and_leave_out_processes(cache):
     base = names(profile_graph(ProfileArgs(output_dir='/x')))
     assert base == ['hand_emulator', 'hand_driver', 'tactile_publisher', 'grasp_policy', 'inference_profiler',
                     'bag_recorder', 'episode_control', 'episode_runner']
@@ -78,9 +85,13 @@ def test_options_add_and_leave_out_processes():
     assert names(hand_graph(HandArgs(rviz=True)))[-2:] == ['robot_state_publisher', 'rviz2']
 
 
-def test_rviz_gets_the_description_with_its_prefix():
-    publisher = hand_graph(HandArgs(rviz=True, prefix='left_'))[-2]
-    assert '"left_palm_link"' in publisher.parameters['robot_description']
+def test_rviz_gets_the_description_with_its_prefix_and_meshes(cache):
+    text = hand_graph(HandArgs(rviz=True, prefix='left_'))[-2].parameters['robot_description']
+    assert '"left_palm_link"' in text
+    drawn = [e.get('filename') for e in ElementTree.fromstring(text).iterfind('link/visual/geometry/mesh')]
+    assert len(drawn) > 16
+    assert all(Path(unquote(urlparse(name).path)).is_relative_to(cache) for name in drawn)
+    assert all(Path(unquote(urlparse(name).path)).stat().st_size > 1000 for name in drawn)
 
 
 def test_a_can_hand_is_emulated_on_a_terminal_and_found_there():
@@ -107,7 +118,7 @@ def test_what_an_operator_must_confirm_is_confirmed_for_emulated_hands_only():
     assert hand_graph(HandArgs(**left, emulate=True))[1].parameters['confirmed'] == 'thumb_sign'
 
 
-def test_two_hands_share_nothing_but_the_world():
+def test_two_hands_share_nothing_but_the_world(cache):
     specs = dual_graph(DualArgs(left_model='v4', emulate=True, viewer=True, rviz=True))
     by_hand = [[s for s in specs if isinstance(s, NodeSpec) and s.namespace == n] for n in ('right', 'left')]
     assert [names(s)[0] for s in by_hand] == ['hand_driver', 'hand_driver']
