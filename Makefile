@@ -13,13 +13,16 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE ROS_DOMAIN_ID ROS_LOCALHOST_ONLY RMW_IMP
 export ALLEGRO_REQUIRE_GRAPH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo environments lint test test-jazzy colcon tables clean $(VENV)/test $(VENV)-jazzy/test
+.PHONY: help setup learning demo environments lint test test-jazzy colcon tables clean $(VENV)/test $(VENV)-jazzy/test
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1  /p' $(MAKEFILE_LIST) | expand -t 20
 
 setup:  ## the environment of `make demo` in .venv, nothing started
 	$(INSTALL) $(VENV) ros-kilted.txt runtime.txt
+
+learning:  ## what `allegro-ai train` and the optional inference engines need, into .venv
+	$(INSTALL) $(VENV) ros-kilted.txt runtime.txt learning.txt
 
 demo: setup  ## a minute of grasping on an emulated hand, measured; options: make demo ARGS="--duration 30 --seed 7"
 	@$(VENV)/bin/allegro-demo $(ARGS)
@@ -28,7 +31,7 @@ environments:
 	@SIDE_BY_SIDE=1 $(MAKE) --no-print-directory -j2 $(VENV)/test $(VENV)-jazzy/test
 
 $(VENV)/test:
-	$(INSTALL) $(VENV) ros-kilted.txt runtime.txt test.txt
+	$(INSTALL) $(VENV) ros-kilted.txt runtime.txt test.txt learning.txt
 
 $(VENV)-jazzy/test:
 	$(INSTALL) $(VENV)-jazzy ros-jazzy.txt runtime.txt test.txt
