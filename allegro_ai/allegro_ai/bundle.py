@@ -1,11 +1,12 @@
 """Policy bundles: one folder with everything that a policy presumes, checked before it may move a finger.
 
-Layout (``policies/policy.schema.json`` describes ``policy.yaml`` field by field)::
+Layout, in a folder or packed as ``.tar.zst``; ``policies/policy.schema.json`` describes ``policy.yaml`` field by
+field::
 
     policy.yaml      the contract          golden.npz   inputs with expected outputs, replayed at every load
     policy.onnx      the graph             ood.npz      statistics of the training observations
     train.yaml       how it was trained    eval/*.json  what was measured
-    MODEL_CARD.md  LICENSE  SHA256SUMS
+    MODEL_CARD.md  LICENSE  SHA256SUMS  and, if signed, SHA256SUMS.minisig
 
 Loading refuses with one sentence: missing, unknown or wrong fields, altered files, another hand, other gains, graphs
 with anything but plain operators and finite weights, and outputs that differ from the golden vectors. No pickles.
@@ -17,23 +18,26 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from allegro_description.config import from_mapping
 from allegro_description.errors import MissingDependency, UnknownName
 from allegro_description.model import HandModel
 from allegro_description.share import share_dir
+from numpy.typing import NDArray
 
-from allegro_ai import golden, integrity
+from allegro_ai import contents, golden, integrity
 from allegro_ai.action import ActionMapper
 from allegro_ai.backends import BACKENDS
-from allegro_ai.contract import Contract, check_graph, check_hand, check_itself
+from allegro_ai.contract import Contract, check_graph, check_hand, check_itself, golden_tolerance, is_workload
 from allegro_ai.grasp import GraspController, GraspSpec
 from allegro_ai.observation import ObservationBuilder, ObservationSpec, terms
 from allegro_ai.ood import OodModel
 from allegro_ai.policy import GraphPolicy, Recurrence
 from allegro_ai.schema import contract_schema, validate
+from allegro_ai.signing import PublicKey, Verdict, verify
+from allegro_ai.untrusted import parse_arrays, parse_yaml
 
 if TYPE_CHECKING:
     from allegro_ai.graph import GraphReport
@@ -44,11 +48,13 @@ class Bundle:
     """A bundle that passed every static check for one hand. Build it with :func:`load_bundle`.
 
     Attributes:
-        path: its folder.
+        path: its folder or archive.
         contract: the parsed ``policy.yaml``.
         model: the hand it was checked against.
         graph: bytes of ``policy.onnx``.
         report: what was found in the graph.
+        files: all its files, as they were checked.
+        signature: who signed it, as far as is known.
     """
 
     path: Path
@@ -56,11 +62,23 @@ class Bundle:
     model: HandModel
     graph: bytes
     report: GraphReport
+    files: contents.Contents
+    signature: Verdict
 
     @property
     def name(self) -> str:
         """Name and version, e.g. ``tactile_hold_linear-0.1.0``."""
         return f'{self.contract["bundle"]["name"]}-{self.contract["bundle"]["version"]}'
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all its files; see :func:`allegro_ai.integrity.fingerprint`."""
+        return integrity.fingerprint(self.files)
+
+    @property
+    def workload(self) -> bool:
+        """Whether it is a benchmark with random weights that may never move a hand."""
+        return is_workload(self.contract)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -100,10 +118,14 @@ class Bundle:
             self.model, mapper, self.grasp_spec, start_pose=np.array(self.contract['safety']['start_pose']),
             opposed_pose=np.array(self.contract['grasp']['opposed_pose']), batch=batch)
 
+    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """Arrays of one of its ``.npz`` files."""
+        return parse_arrays(contents.file_of(self.files, name, str(self.path)), name)
+
     def ood(self) -> OodModel:
         """The out-of-distribution score."""
         sizes = {name: len(term.elements) for name, term in terms(self.model).items()}
-        return OodModel(integrity.read_arrays(self.path / self.contract['ood']['file']), sizes)
+        return OodModel(self.arrays(self.contract['ood']['file']), sizes)
 
     def policy(self, backend: str = 'onnxruntime') -> GraphPolicy:
         """Load the graph into an inference backend and replay the golden vectors.
@@ -117,12 +139,15 @@ class Bundle:
         """
         runtime = self.contract['runtime']
         recurrences = [Recurrence(s['name'], tuple(s['shape']), s['output']) for s in runtime['state']]
+        extras = [entry['name'] for entry in self.contract.get('extra_outputs', ())]
         engine = BACKENDS.load(backend)(self.graph, self.report.spec)
         policy = GraphPolicy(engine, self.inputs, self.contract['output']['name'],
-                             stack=runtime['history']['steps'], recurrences=recurrences)
+                             stack=runtime['history']['steps'], recurrences=recurrences,
+                             extras=extras)
         if engine.faithful:
-            arrays = integrity.read_arrays(self.path / self.contract['golden']['file'])
-            golden.check(policy, arrays, self.inputs, float(self.contract['golden']['tolerance']))
+            golden.check(policy, self.arrays(self.contract['golden']['file']), self.inputs,
+                         golden_tolerance(self.contract, backend), extras=extras,
+                         minimum=golden.MINIMUM_WORKLOAD if self.workload else golden.MINIMUM)
         return policy
 
 
@@ -133,44 +158,80 @@ def available_bundles() -> tuple[str, ...]:
 
 
 def find_bundle(name_or_path: str | os.PathLike[str]) -> Path:
-    """The folder of a bundle: a path, or the name of a shipped one.
+    """Where a bundle lies: the path of a folder or archive, or the name of a shipped one.
 
     Raises:
         UnknownName: neither; the message lists the shipped bundles.
     """
     path = Path(name_or_path).expanduser()
-    if path.is_dir():
+    if path.is_dir() or (path.name.endswith(contents.ARCHIVE) and path.is_file()):
         return path
     shipped = share_dir('allegro_ai') / 'policies' / str(name_or_path)
     if os.sep not in str(name_or_path) and (shipped / integrity.CONTRACT).is_file():
         return shipped
-    raise UnknownName('policy bundle', str(name_or_path), available_bundles(), 'Or give the path of a folder.')
+    raise UnknownName('policy bundle', str(name_or_path), available_bundles(),
+                      f'Or give the path of a folder or {contents.ARCHIVE}.')
 
 
-def load_bundle(name_or_path: str | os.PathLike[str], model: HandModel) -> Bundle:
+def load_bundle(
+    name_or_path: str | os.PathLike[str],
+    model: HandModel,
+    *,
+    trusted: tuple[PublicKey, ...] = (),
+    require_signature: bool = False,
+) -> Bundle:
     """Read a bundle and check everything that needs no inference; :meth:`Bundle.policy` checks the rest.
 
     Args:
-        name_or_path: folder, or the name of a shipped bundle.
+        name_or_path: folder, ``.tar.zst``, or the name of a shipped bundle.
         model: the hand it shall run on.
+        trusted: keys whose signatures count, see :func:`allegro_ai.signing.settings`.
+        require_signature: refuse a bundle that none of them signed.
 
     Raises:
         BundleError: anything does not fit; the message names the field or file and the remedy.
         UnknownName: there is no such bundle.
-        MissingDependency: the ``onnx`` package, which reads the graph, is absent.
+        MissingDependency: a package that reads the graph, the archive or the signature is absent.
     """
     path = find_bundle(name_or_path)
-    contract = integrity.read_yaml(path / integrity.CONTRACT)
-    validate(contract, contract_schema(), integrity.CONTRACT)
-    check_itself(contract)
-    integrity.check_hashes(path, contract['integrity']['files'])
+    return check_contents(contents.read_contents(path), path, model, trusted=trusted,
+                          require_signature=require_signature)
+
+
+def check_contents(
+    files: contents.Contents,
+    path: Path,
+    model: HandModel,
+    *,
+    trusted: tuple[PublicKey, ...] = (),
+    require_signature: bool = False,
+) -> Bundle:
+    """As :func:`load_bundle`, for files that were read already; ``path`` says where, for messages."""
+    contract, verdict = check_files(files, str(path), trusted=trusted, require_signature=require_signature)
     check_hand(contract, model)
-    graph = (path / integrity.GRAPH).read_bytes()
+    graph = contents.file_of(files, contents.GRAPH, str(path))
     report = inspect_graph(graph)
     check_graph(contract, report, integrity.contract_hash(contract))
-    bundle = Bundle(path, contract, model, graph, report)
-    bundle.ood()
+    bundle = Bundle(path, contract, model, graph, report, files, verdict)
+    if not bundle.workload:
+        bundle.ood()
     return bundle
+
+
+def check_files(
+    files: contents.Contents, where: str, *, trusted: tuple[PublicKey, ...] = (), require_signature: bool = False,
+) -> tuple[Contract, Verdict]:
+    """Is ``policy.yaml`` a contract that fits itself, are all files there and unaltered, and who signed them?
+
+    Raises:
+        BundleError: the first thing that is wrong.
+        MissingDependency: a signature is required and cannot be verified here.
+    """
+    contract = parse_yaml(contents.file_of(files, contents.CONTRACT, where), contents.CONTRACT)
+    validate(contract, contract_schema(), contents.CONTRACT)
+    check_itself(contract)
+    integrity.check_hashes(files, contract['integrity']['files'], where)
+    return contract, verify(files, trusted, where, require=require_signature)
 
 
 def inspect_graph(graph: bytes) -> GraphReport:

@@ -27,5 +27,8 @@ class GraspPolicyConfig:
     driver: str = parameter(
         'hand_driver', 'name of the driver node whose torque share, speed and address are checked before anything is '
         'commanded; empty: not checked')
+    require_signature: bool = parameter(False, 'run only bundles that a trusted key signed')
+    trusted_keys: str = parameter(
+        '', 'file of public keys that are trusted; empty: $ALLEGRO_TRUSTED_KEYS, then ~/.config/allegro/trusted_keys')
     warmup: int = parameter(200, 'inferences before the policy may run; their time is held to the budget',
                             low=10, high=100000)

@@ -36,13 +36,14 @@ def check_itself(contract: Contract) -> None:
     n = len(contract['joints'])
     if len(set(contract['joints'])) != n:
         raise _refuse('joints', 'names a joint twice')
+    workload = is_workload(contract)
     vectors = {'action.scale_rad', 'grasp.opposed_pose', 'controller.kp', 'controller.kd',
                'controller.torque_limit_nm', 'safety.start_pose'}
     for field in sorted(vectors):
         section, name = field.split('.')
         if len(contract[section][name]) != n:
             raise _refuse(field, f'has {len(contract[section][name])} values for {n} joints')
-    if contract['output']['shape'] != [n] or list(contract['output']['range']) != [-1, 1]:
+    if not workload and (contract['output']['shape'] != [n] or list(contract['output']['range']) != [-1, 1]):
         raise _refuse('output', f'must have shape [{n}] and range [-1, 1]; the node maps exactly that')
     history = contract['runtime']['history']
     if (history['kind'] == 'none') != (history['steps'] == 1):
@@ -53,6 +54,9 @@ def check_itself(contract: Contract) -> None:
         if name in seen:
             raise _refuse(f'inputs.{name}', 'is listed twice')
         seen.add(name)
+        if 'privileged' in (name.split('_')[0], entry['kind'].split('/')[0]):
+            raise _refuse(f'inputs.{name}', 'is privileged: only a simulator knows it, so a policy that reads it '
+                          'cannot run on a hand', 'Train a student without it and export that')
         if entry['required'] != (entry['on_missing'] == 'stop'):
             raise _refuse(f'inputs.{name}', 'contradicts itself: required terms stop, others are masked')
         low, high = entry.get('range', (0, 1))
@@ -66,13 +70,72 @@ def check_itself(contract: Contract) -> None:
         raise _refuse('observation.contact_off_kpa', 'is above contact_on_kpa')
     if safety['ood_warn'] > safety['ood_stop']:
         raise _refuse('safety.ood_warn', 'is above ood_stop')
+    _check_outputs(contract)
     files = contract['integrity']['files']
-    for field, file in (('golden.file', contract['golden']['file']), ('ood.file', contract['ood']['file']),
-                        ('evaluation.file', contract['evaluation']['file']),
-                        ('provenance.randomisation', contract['provenance']['randomisation']),
-                        ('graph', 'policy.onnx'), ('card', 'MODEL_CARD.md'), ('licence', 'LICENSE')):
+    needed = {'golden.file': contract['golden']['file'], 'graph': 'policy.onnx', 'card': 'MODEL_CARD.md',
+              'licence': 'LICENSE'}
+    if not workload:
+        needed |= {'ood.file': contract['ood']['file'], 'evaluation.file': contract['evaluation']['file'],
+                   'provenance.randomisation': contract['provenance']['randomisation']}
+    for field, file in needed.items():
         if file not in files:
             raise _refuse('integrity.files', f'does not list {file} ({field})')
+
+
+def _check_outputs(contract: Contract) -> None:
+    """Further outputs and recurrent states: no name twice, as many names as numbers."""
+    names = [contract['output']['name'], *(state['output'] for state in contract['runtime']['state'])]
+    for entry in contract.get('extra_outputs', ()):
+        field = f'extra_outputs.{entry["name"]}'
+        names.append(entry['name'])
+        if len(entry['elements']) != entry['shape'][0]:
+            raise _refuse(f'{field}.elements', f'has {len(entry["elements"])} names for {entry["shape"][0]} numbers')
+        if entry['kind'].startswith('probability/') and list(entry['range']) != [0, 1]:
+            raise _refuse(f'{field}.range', f'is {entry["range"]}; a probability lies in [0, 1]')
+    states = [state['name'] for state in contract['runtime']['state']]
+    inputs = [entry['name'] for entry in contract['inputs']]
+    for what, all_names in (('output', names), ('input', [*inputs, *states])):
+        twice = sorted({name for name in all_names if all_names.count(name) > 1})
+        if twice:
+            raise _refuse('runtime.state', f'uses the graph {what} {twice[0]!r} for two things')
+
+
+def is_workload(contract: Contract) -> bool:
+    """Whether the bundle only has the size of a policy (random weights, for timing) and must never move a hand."""
+    return bool(contract.get('kind', 'policy') == 'workload')
+
+
+def check_mode(contract: Contract, mode: str) -> None:
+    """May this bundle be used by the node in ``mode`` (``shadow``, ``sim`` or ``live``)?
+
+    Raises:
+        BundleError: a workload in ``live``.
+    """
+    if mode == 'live' and is_workload(contract):
+        raise BundleError(f'{contract["bundle"]["name"]} is a workload: its weights are random and say nothing about '
+                          'grasping. A live hand needs a bundle of kind policy; `allegro-ai list` shows them')
+
+
+def golden_tolerance(contract: Contract, backend: str, precision: str = 'fp32') -> float:
+    """Largest difference from the golden actions that was recorded for a backend and a precision.
+
+    Args:
+        contract: the contract.
+        backend: name in the table of backends.
+        precision: ``fp32``, or what the graph was converted to, e.g. ``int8_dynamic``.
+
+    Raises:
+        BundleError: a converted precision without a recorded tolerance; both are named.
+    """
+    recorded = contract['golden'].get('tolerances', {})
+    key = f'{backend}/{precision}'
+    if key in recorded:
+        return float(recorded[key])
+    if precision == 'fp32':
+        return float(contract['golden']['tolerance'])
+    raise BundleError(f'{contract["bundle"]["name"]}: golden.tolerances names no {key}, so nothing says how far that '
+                      f'precision may be off; recorded: {", ".join(sorted(recorded)) or "none"}. Use fp32, or measure '
+                      'it and export the bundle with its tolerance')
 
 
 def check_hand(contract: Contract, model: HandModel) -> None:
@@ -105,6 +168,8 @@ def check_hand(contract: Contract, model: HandModel) -> None:
     table = terms(model)
     for entry in contract['inputs']:
         name = entry['name']
+        if is_workload(contract) and entry['kind'].startswith('workload/'):
+            continue  # a benchmark feeds it; no hand could
         if name not in table:
             raise _refuse(f'inputs.{name}', f'is no term this suite builds; known: {", ".join(table)}')
         term = table[name]
@@ -176,7 +241,7 @@ def check_graph(contract: Contract, report: GraphReport, contract_sha256: str) -
     if list(report.spec.inputs) != list(wanted):
         raise BundleError(f'policy.onnx: inputs are {list(report.spec.inputs)}; policy.yaml lists {list(wanted)}')
     outputs: dict[str, Sequence[int | None]] = {
-        contract['output']['name']: (None, *contract['output']['shape'])}
+        entry['name']: (None, *entry['shape']) for entry in (contract['output'], *contract.get('extra_outputs', ()))}
     outputs.update({state['output']: tuple(state['shape']) for state in runtime['state']})
     if set(outputs) != set(report.spec.outputs):
         found_outputs = sorted(report.spec.outputs)

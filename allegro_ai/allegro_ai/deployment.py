@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from allegro_description.errors import BundleError, CommandRefused
 
-from allegro_ai import golden, integrity
+from allegro_ai import golden
 from allegro_ai.bundle import Bundle
 from allegro_ai.contract import check_controller
 from allegro_ai.policy import Policy
@@ -33,7 +33,7 @@ def warm_up(bundle: Bundle, policy: Policy, count: int) -> float:
     Raises:
         BundleError: every round exceeds ``runtime.latency_budget_ms``.
     """
-    arrays = integrity.read_arrays(bundle.path / golden.FILE)
+    arrays = bundle.arrays(golden.FILE)
     inputs = [{name: arrays[f'input/{name}'][i:i + 1, 0] for name in bundle.inputs}
               for i in range(min(64, len(arrays['output'])))]
     budget = float(bundle.contract['runtime']['latency_budget_ms'])

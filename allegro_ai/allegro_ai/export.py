@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +17,13 @@ from allegro_description.errors import BundleError
 from allegro_description.model import HandModel
 from numpy.typing import NDArray
 
-from allegro_ai import golden, integrity, ood
+from allegro_ai import contents, golden, integrity, ood
 from allegro_ai.action import ActionMapper
-from allegro_ai.bundle import Bundle, load_bundle
+from allegro_ai.archive import write_folder
+from allegro_ai.bundle import Bundle, check_contents, load_bundle
 from allegro_ai.card import model_card
 from allegro_ai.contract import METADATA
-from allegro_ai.graph import inspect
+from allegro_ai.graph import GraphReport, inspect
 from allegro_ai.grasp import GraspSpec
 from allegro_ai.linear_graph import OPSET
 from allegro_ai.linear_policy import INPUTS
@@ -130,13 +131,13 @@ def write_bundle(
     graph: onnx.ModelProto,
     *,
     golden_arrays: Mapping[str, NDArray[Any]],
-    ood_arrays: Mapping[str, NDArray[Any]],
+    ood_arrays: Mapping[str, NDArray[Any]] | None,
     evaluation: Mapping[str, Any],
     train: Mapping[str, Any],
     licence: str = LICENCE_NOTICE,
     replace: bool = False,
 ) -> Bundle:
-    """Write a complete bundle, load it back, replay its golden vectors, and only then put it in place.
+    """Make a complete bundle, check it as a loader would, replay its golden vectors, and only then put it in place.
 
     Args:
         folder: where it shall lie.
@@ -144,7 +145,7 @@ def write_bundle(
         contract: ``policy.yaml`` without ``integrity``.
         graph: the policy.
         golden_arrays: see :func:`allegro_ai.golden.record`.
-        ood_arrays: see :func:`allegro_ai.ood.fit`.
+        ood_arrays: see :func:`allegro_ai.ood.fit`; None: none, for a workload.
         evaluation: results, written to ``evaluation.file`` and rendered into the card.
         train: full training configuration, written to ``train.yaml``.
         licence: text of ``LICENSE``.
@@ -156,45 +157,39 @@ def write_bundle(
     folder = Path(folder)
     if folder.exists() and not replace:
         raise BundleError(f'{folder} exists; choose another version or say that it may be replaced')
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix='.writing-') as scratch:
-        draft = Path(scratch) / folder.name
-        draft.mkdir()
-        document: dict[str, Any] = yaml.safe_load(_to_yaml({k: v for k, v in contract.items() if k != 'integrity'}))
-        data = _stamped(graph, document)
-        report = inspect(data)
-        results = json.loads(json.dumps(_plain(evaluation), allow_nan=False))
-        facts = {'parameters': report.parameters, 'operators': report.operators, 'bytes': len(data)}
-        draft_file = _Draft(draft)
-        validate({**document, 'integrity': {'files': {integrity.GRAPH: '0' * 64}}}, contract_schema(), 'contract')
-        draft_file.write(integrity.GRAPH, data)
-        draft_file.write(document['evaluation']['file'], (json.dumps(results, indent=1) + '\n').encode())
-        draft_file.write(document['provenance']['randomisation'], _to_yaml(train).encode())
-        draft_file.write('MODEL_CARD.md', model_card(document, results, facts).encode())
-        draft_file.write('LICENSE', licence.encode())
-        np.savez_compressed(draft / golden.FILE, allow_pickle=False, **dict(golden_arrays))
-        np.savez_compressed(draft / ood.FILE, allow_pickle=False, **dict(ood_arrays))
-        files = {n: integrity.sha256((draft / n).read_bytes()) for n in integrity.list_files(draft)}
-        document['integrity'] = {'files': files}
-        draft_file.write(integrity.CONTRACT, _to_yaml(document).encode())
-        integrity.write_sums(draft)
-        load_bundle(draft, model).policy()
-        if folder.exists():
-            shutil.rmtree(folder)
-        draft.rename(folder)
+    document: dict[str, Any] = yaml.safe_load(to_yaml({k: v for k, v in contract.items() if k != 'integrity'}))
+    data = _stamped(graph, document)
+    results = json.loads(json.dumps(_plain(evaluation), allow_nan=False))
+    validate({**document, 'integrity': {'files': {contents.GRAPH: '0' * 64}}}, contract_schema(), 'contract')
+    files = {
+        contents.CONTRACT: to_yaml(document).encode(),
+        contents.GRAPH: data,
+        document['evaluation']['file']: (json.dumps(results, indent=1) + '\n').encode(),
+        document['provenance']['randomisation']: to_yaml(train).encode(),
+        contents.CARD: model_card(document, results, graph_facts(inspect(data), len(data))).encode(),
+        'LICENSE': licence.encode(),
+        golden.FILE: to_npz(golden_arrays),
+    }
+    if ood_arrays is not None:
+        files[ood.FILE] = to_npz(ood_arrays)
+    files = integrity.renewed(files, to_yaml)
+    check_contents(files, folder, model).policy()
+    if folder.exists():
+        shutil.rmtree(folder)
+    write_folder(files, folder)
     return load_bundle(folder, model)
 
 
-class _Draft:
-    """Writes files below one folder."""
+def graph_facts(report: GraphReport, size: int) -> dict[str, Any]:
+    """What the card says about a graph of ``size`` bytes."""
+    return {'parameters': report.parameters, 'operators': dict(report.operators), 'bytes': size}
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
 
-    def write(self, name: str, data: bytes) -> None:
-        path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+def to_npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Bytes of a compressed ``.npz`` without pickles."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
+    return buffer.getvalue()
 
 
 def _stamped(graph: onnx.ModelProto, document: Mapping[str, Any]) -> bytes:
@@ -218,5 +213,13 @@ def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
-def _to_yaml(document: Mapping[str, Any]) -> str:
-    return str(yaml.safe_dump(_plain(document), sort_keys=False, allow_unicode=True, width=120))
+class _Dumper(yaml.SafeDumper):
+    """Writes every value out, because the loader refuses aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def to_yaml(document: Mapping[str, Any]) -> str:
+    """Text of ``policy.yaml`` or ``train.yaml``."""
+    return str(yaml.dump(_plain(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))

@@ -1,8 +1,9 @@
 """Golden vectors: inputs with the outputs that the policy gave when it was exported.
 
-``golden.npz`` holds ``input/<term>`` (sequences, steps, elements) and ``output`` (sequences, steps, joints). They are
-replayed through the very call path of the node at every load: another runtime version, a wrong input order, an
-altered weight or a broken conversion shows here, before a finger moves.
+``golden.npz`` holds ``input/<term>`` (sequences, steps, elements), ``output`` (sequences, steps, joints) and, for
+further outputs of the graph, ``output/<name>``. They are replayed through the very call path of the node at every
+load: another runtime version, a wrong input order, an altered weight or a broken conversion shows here, before a
+finger moves.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ Array32 = NDArray[np.float32]
 
 MINIMUM = 64
 """Fewest sequences that count as a check."""
+
+MINIMUM_WORKLOAD = 4
+"""The same for benchmarks, whose networks may take a second for one sequence."""
 
 FILE = 'golden.npz'
 
@@ -59,42 +63,80 @@ def record(policy: Policy, observations: Sequence[Mapping[str, Array32]], names:
         names: the terms that the policy reads.
     """
     policy.reset()
-    outputs = [np.array(policy.act(observation), dtype=np.float32) for observation in observations]
+    outputs: list[Array32] = []
+    extras: dict[str, list[Array32]] = {}
+    for observation in observations:
+        outputs.append(np.array(policy.act(observation), dtype=np.float32))
+        for name, value in _extra(policy).items():
+            extras.setdefault(f'output/{name}', []).append(np.array(value, dtype=np.float32))
     arrays = {f'input/{name}': np.stack([o[name] for o in observations], axis=1) for name in names}
+    arrays |= {name: np.stack(values, axis=1) for name, values in extras.items()}
     return {**arrays, 'output': np.stack(outputs, axis=1)}
 
 
-def check(policy: Policy, arrays: Mapping[str, NDArray[Any]], names: Sequence[str], tolerance: float) -> float:
+def _extra(policy: Policy) -> Mapping[str, Array32]:
+    """Further outputs of the last step, of policies that have any."""
+    found: Mapping[str, Array32] = getattr(policy, 'extra', {})
+    return found
+
+
+def check(
+    policy: Policy,
+    arrays: Mapping[str, NDArray[Any]],
+    names: Sequence[str],
+    tolerance: float,
+    *,
+    extras: Sequence[str] = (),
+    minimum: int = MINIMUM,
+) -> float:
     """Replay the golden vectors one by one, as the node would.
+
+    Args:
+        policy: what is checked.
+        arrays: content of ``golden.npz``.
+        names: the terms that the policy reads.
+        tolerance: largest absolute difference of any output.
+        extras: names of further outputs.
+        minimum: fewest sequences.
 
     Returns:
         The largest absolute difference found.
 
     Raises:
-        BundleError: arrays missing or of the wrong shape, fewer than :data:`MINIMUM`, or a difference above
-            ``tolerance``.
+        BundleError: arrays missing or of the wrong shape, fewer than ``minimum``, or a difference above
+            ``tolerance``; the replay ends with the first sequence that differs.
     """
-    wanted = {'output', *(f'input/{name}' for name in names)}
+    outputs = {'output': '', **{f'output/{name}': name for name in extras}}
+    wanted = {*outputs, *(f'input/{name}' for name in names)}
     if set(arrays) != wanted:
         raise BundleError(f'{FILE}: holds {sorted(arrays)}, needs {sorted(wanted)}; export the bundle again')
-    output = arrays['output']
-    if output.ndim != 3 or len(output) < MINIMUM:
-        raise BundleError(f'{FILE}: output has shape {output.shape}; needs at least {MINIMUM} sequences of steps')
-    if any(a.shape[:2] != output.shape[:2] or a.ndim != 3 or a.dtype != np.float32 for a in arrays.values()) or \
+    lead = arrays['output'].shape[:2]
+    if len(lead) < 2 or lead[0] < minimum or lead[1] < 1:
+        raise BundleError(f'{FILE}: output has shape {arrays["output"].shape}; needs at least {minimum} sequences of '
+                          'steps')
+    if any(a.ndim < 3 or a.shape[:2] != lead or a.dtype != np.float32 for a in arrays.values()) or \
             not all(np.isfinite(a).all() for a in arrays.values()):
         raise BundleError(f'{FILE}: arrays must be finite float32 of equal sequences and steps; export again')
     worst = 0.0
-    for sequence in range(len(output)):
+    for sequence in range(lead[0]):
         policy.reset()
-        for step in range(output.shape[1]):
+        for step in range(lead[1]):
             one = {name: arrays[f'input/{name}'][sequence:sequence + 1, step] for name in names}
-            action = policy.act(one)
-            difference = np.abs(action[0] - output[sequence, step]) if action.shape[1:] == output.shape[2:] else np.inf
-            worst = max(worst, float(np.nan_to_num(np.max(difference), nan=np.inf)))
+            found = {'': policy.act(one), **_extra(policy)}
+            for key, name in outputs.items():
+                worst = max(worst, _difference(found[name], arrays[key][sequence:sequence + 1, step]))
+        if worst > tolerance:
+            raise BundleError(
+                f'{FILE}: the policy answers differently here than when it was exported (difference {worst:.2g} in '
+                f'sequence {sequence}, allowed {tolerance:g}); the graph or the runtime has changed. Export the bundle '
+                'again'
+            )
     policy.reset()
-    if worst > tolerance:
-        raise BundleError(
-            f'{FILE}: the policy answers differently here than when it was exported (largest difference {worst:.2g}, '
-            f'allowed {tolerance:g}); the graph or the runtime has changed. Export the bundle again'
-        )
     return worst
+
+
+def _difference(found: Array32, expected: Array32) -> float:
+    if found.shape != expected.shape:
+        return np.inf
+    # NaN differs from everything
+    return float(np.nan_to_num(np.abs(found - expected).max(initial=0.0), nan=np.inf))

@@ -1,32 +1,33 @@
-"""Hashes that tie the files of a bundle together, and safe reading of files that come from outside.
+"""Hashes that tie the files of a bundle together.
 
 The cycle "the graph names the contract, the contract names the graph" is cut here: ``policy.onnx`` carries the hash
 of ``policy.yaml`` **without** its ``integrity`` section (as canonical JSON of the parsed document), ``integrity``
-carries the hashes of all other files, and ``SHA256SUMS`` those of all files including ``policy.yaml``.
+carries the hashes of all other files, and ``SHA256SUMS`` those of all files including ``policy.yaml``. A signature
+(:mod:`allegro_ai.signing`) is over ``SHA256SUMS`` and therefore over everything.
+
+Hashes find accidents. Whoever changes a bundle on purpose can make them again; that only a signature shows.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
-import zipfile
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import yaml
 from allegro_description.errors import BundleError
 from allegro_description.model import HandModel
 from numpy.typing import NDArray
 
-CONTRACT, GRAPH, SUMS = 'policy.yaml', 'policy.onnx', 'SHA256SUMS'
-MAX_FILE_BYTES = 64 * 1024 * 1024
-MAX_YAML_BYTES = 1024 * 1024
-SUFFIXES = ('.yaml', '.onnx', '.npz', '.json', '.md')
-NAMES = ('LICENSE', SUMS)
+from allegro_ai.contents import CONTRACT, GRAPH, SIGNATURE, SUMS, Contents, check_size, file_of, list_files
+from allegro_ai.untrusted import parse_arrays, parse_yaml
+
+__all__ = [
+    'CONTRACT', 'GRAPH', 'SUMS', 'canonical_hash', 'check_hashes', 'contract_hash', 'fingerprint', 'hand_fingerprint',
+    'list_files', 'read_arrays', 'read_yaml', 'renewed', 'sha256', 'sums', 'write_sums',
+]
 
 
 def sha256(data: bytes) -> str:
@@ -71,116 +72,95 @@ def hand_fingerprint(model: HandModel) -> str:
     return canonical_hash(parts)
 
 
-def list_files(folder: Path) -> list[str]:
-    """Relative names of all files of a bundle, sorted.
-
-    Raises:
-        BundleError: no such folder, a link, or a file of a kind that does not belong into a bundle (code, pickles …).
-    """
-    if not folder.is_dir():
-        raise BundleError(f'{folder}: no such folder; `allegro-ai list` shows the shipped bundles')
-    names = []
-    for path in sorted(folder.rglob('*')):
-        name = path.relative_to(folder).as_posix()
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise BundleError(f'{folder}: {name} is a link or special file; a bundle holds plain files only')
-        if path.is_file():
-            if path.suffix not in SUFFIXES and path.name not in NAMES:
-                allowed = ', '.join([*(f'*{s}' for s in SUFFIXES), *NAMES])
-                raise BundleError(f'{folder}: {name} does not belong into a bundle; allowed: {allowed}. Remove it')
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise BundleError(f'{folder}: {name} has {path.stat().st_size} bytes; the limit is {MAX_FILE_BYTES}')
-            names.append(name)
-    return names
-
-
-def check_hashes(folder: Path, declared: Mapping[str, str]) -> None:
+def check_hashes(contents: Contents, declared: Mapping[str, str], where: str) -> None:
     """Compare every file with the ``integrity`` section and with ``SHA256SUMS``.
+
+    Args:
+        contents: the files.
+        declared: ``integrity.files`` of the contract.
+        where: the bundle, for messages.
 
     Raises:
         BundleError: a file is missing, altered, or not listed.
     """
-    present = list_files(folder)
     for name in (CONTRACT, SUMS):
-        if name not in present:
-            raise BundleError(f'{folder}: {name} is missing; copy the bundle again, complete')
-    sums = _read_sums(folder)
-    for name in sorted({*declared, *sums, *present} - {SUMS}):
-        if name not in present:
-            raise BundleError(f'{folder}: {name} is missing; copy the bundle again, complete')
-        found = sha256((folder / name).read_bytes())
-        for source, table in (('policy.yaml, integrity.files', declared), (SUMS, sums)):
+        file_of(contents, name, where)
+    listed = _parse_sums(contents[SUMS], where)
+    for name in sorted({*declared, *listed, *contents} - {SUMS, SIGNATURE}):
+        found = sha256(file_of(contents, name, where))
+        for source, table in (('policy.yaml, integrity.files', declared), (SUMS, listed)):
             if name == CONTRACT and table is declared:
                 continue
             if name not in table:
-                raise BundleError(f'{folder}: {name} is not listed in {source}; remove the file or export again')
+                raise BundleError(f'{where}: {name} is not listed in {source}; remove the file or export again')
             if table[name] != found:
                 raise BundleError(
-                    f'{folder}: {name} was altered (sha256 {found[:12]}…, {source} says {table[name][:12]}…); '
+                    f'{where}: {name} was altered (sha256 {found[:12]}…, {source} says {table[name][:12]}…); '
                     'copy the bundle again or export it again'
                 )
 
 
+def fingerprint(contents: Contents) -> str:
+    """Hash of all files but the signature: two bundles with equal fingerprints are the same, byte for byte."""
+    return canonical_hash({name: sha256(data) for name, data in contents.items() if name not in (SUMS, SIGNATURE)})
+
+
+def sums(contents: Contents) -> bytes:
+    """Content of ``SHA256SUMS``, in the format of ``sha256sum``."""
+    names = sorted(set(contents) - {SUMS, SIGNATURE})
+    return ''.join(f'{sha256(contents[name])}  {name}\n' for name in names).encode()
+
+
+def renewed(contents: Contents, text: Any) -> dict[str, bytes]:
+    """Contents whose hashes fit again after files were changed. A signature is dropped, because it fits no longer.
+
+    Args:
+        contents: the files; ``policy.yaml`` must parse.
+        text: turns the document of ``policy.yaml`` into text.
+    """
+    files = {name: data for name, data in contents.items() if name not in (SUMS, SIGNATURE)}
+    document = parse_yaml(files[CONTRACT], CONTRACT)
+    document['integrity'] = {'files': {n: sha256(files[n]) for n in sorted(files) if n != CONTRACT}}
+    files[CONTRACT] = text(document).encode()
+    return {**files, SUMS: sums(files)}
+
+
 def write_sums(folder: Path) -> None:
-    """Write ``SHA256SUMS`` in the format of ``sha256sum``."""
-    names = [n for n in list_files(folder) if n != SUMS]
-    lines = [f'{sha256((folder / name).read_bytes())}  {name}\n' for name in names]
-    (folder / SUMS).write_text(''.join(lines), encoding='utf-8')
+    """Write ``SHA256SUMS`` of a folder."""
+    names = [n for n in list_files(folder) if n not in (SUMS, SIGNATURE)]
+    (folder / SUMS).write_bytes(sums({name: (folder / name).read_bytes() for name in names}))
 
 
-def _read_sums(folder: Path) -> dict[str, str]:
-    table = {}
-    for line in (folder / SUMS).read_text(encoding='utf-8', errors='replace').splitlines():
+def _parse_sums(raw: bytes, where: str) -> dict[str, str]:
+    table: dict[str, str] = {}
+    for line in raw.decode('utf-8', errors='replace').splitlines():
         digest, _, name = line.partition('  ')
-        if len(digest) != 64 or not name:
-            raise BundleError(f'{folder}: {SUMS} holds a damaged line {line!r}; copy the bundle again')
+        if len(digest) != 64 or not name or name in table:
+            raise BundleError(f'{where}: {SUMS} holds a damaged line {line[:200]!r}; copy the bundle again')
         table[name] = digest
     return table
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses repeated keys, which plain YAML loaders silently resolve to the last one."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        repeated = sorted({str(k) for k in keys if keys.count(k) > 1})
-        if repeated:
-            raise BundleError(f'{CONTRACT}: key {repeated[0]!r} occurs twice{node.start_mark}')
-        return super().construct_mapping(node, deep)
-
-
 def read_yaml(path: Path) -> Any:
-    """Parse a YAML file of limited size; no tags, no repeated keys.
+    """Parse one YAML file, see :func:`allegro_ai.untrusted.parse_yaml`.
 
     Raises:
         BundleError: missing, too large, or not YAML.
     """
-    if not path.is_file():
-        raise BundleError(f'{path.parent}: {path.name} is missing; this folder is no policy bundle')
-    raw = path.read_bytes()
-    if len(raw) > MAX_YAML_BYTES:
-        raise BundleError(f'{path}: {len(raw)} bytes; the limit is {MAX_YAML_BYTES}')
-    try:
-        return yaml.load(raw.decode('utf-8'), Loader=_StrictLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise BundleError(f'{path}: not a YAML file: {" ".join(str(error).split())}') from error
+    return parse_yaml(_read(path, 'this folder is no policy bundle'), str(path))
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read an ``.npz`` without pickles and without unpacking more than the size limit.
+    """Read one ``.npz``, see :func:`allegro_ai.untrusted.parse_arrays`.
 
     Raises:
         BundleError: missing, damaged, too large when unpacked, or holding objects instead of numbers.
     """
+    return parse_arrays(_read(path, 'copy the bundle again, complete'), str(path))
+
+
+def _read(path: Path, remedy: str) -> bytes:
     if not path.is_file():
-        raise BundleError(f'{path.parent}: {path.name} is missing; copy the bundle again, complete')
-    raw = path.read_bytes()
-    try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > MAX_FILE_BYTES:
-            raise BundleError(f'{path}: {size} bytes unpacked; the limit is {MAX_FILE_BYTES}')
-        with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
-        raise BundleError(f'{path}: not a plain numpy archive ({error}); export the bundle again') from error
+        raise BundleError(f'{path.parent}: {path.name} is missing; {remedy}')
+    check_size(path.name, path.stat().st_size, str(path.parent))
+    return path.read_bytes()

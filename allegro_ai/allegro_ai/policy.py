@@ -46,6 +46,7 @@ class GraphPolicy:
         *,
         stack: int = 1,
         recurrences: Sequence[Recurrence] = (),
+        extras: Sequence[str] = (),
     ) -> None:
         """Wrap a backend.
 
@@ -55,9 +56,12 @@ class GraphPolicy:
             output: graph output that is the action.
             stack: how many observations the graph takes at once; 1 means inputs without a time dimension.
             recurrences: recurrent states.
+            extras: further outputs, kept in :attr:`extra` after each :meth:`act`.
         """
         self.backend, self.inputs, self.output = backend, tuple(inputs), output
         self._stack, self._recurrences = stack, tuple(recurrences)
+        self._extras = tuple(extras)
+        self.extra: dict[str, Array32] = {}
         self._past: dict[str, Array32] = {}
         self._state: dict[str, Array32] = {}
 
@@ -67,6 +71,7 @@ class GraphPolicy:
         Raises:
             BundleError: a partial reset of a graph with recurrent state whose first dimension is not the batch.
         """
+        self.extra.clear()
         if which is None or which.all():
             self._past.clear()
             self._state.clear()
@@ -100,6 +105,8 @@ class GraphPolicy:
         outputs = self.backend.run(feed)
         for recurrence in self._recurrences:
             self._state[recurrence.name] = np.array(outputs[recurrence.output], dtype=np.float32)
+        for name in self._extras:
+            self.extra[name] = outputs[name]
         return outputs[self.output]
 
     def _stacked(self, name: str, value: Array32) -> Array32:

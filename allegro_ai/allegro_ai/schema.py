@@ -24,7 +24,10 @@ _TYPES: Mapping[str, Any] = {
 _KEYWORDS = {
     '$schema', 'title', 'description', 'type', 'additionalProperties', 'required', 'properties', 'const', 'enum',
     'pattern', 'minLength', 'minItems', 'maxItems', 'items', 'minimum', 'maximum', 'exclusiveMinimum', 'minProperties',
+    'propertyNames',
 }
+_LARGEST = 2 ** 53
+"""Beyond it, integers are no longer exact as floating-point numbers; no field needs one."""
 
 
 @lru_cache(maxsize=1)
@@ -67,7 +70,8 @@ def validate(value: Any, schema: Mapping[str, Any], where: str, path: str = '') 
     if isinstance(value, str):
         if len(value) < schema.get('minLength', 0):
             raise refuse('is empty')
-        if 'pattern' in schema and not re.search(schema['pattern'], value):
+        # In JSON Schema $ is the very end; in Python it would also fit before a line break.
+        if 'pattern' in schema and not re.search(re.sub(r'\$$', r'\\Z', schema['pattern']), value):
             raise refuse(f'is {_short(value)}; must match {schema["pattern"]}')
     elif _is(value, 'number'):
         _check_number(value, schema, refuse)
@@ -83,8 +87,8 @@ def validate(value: Any, schema: Mapping[str, Any], where: str, path: str = '') 
 
 def _check_number(value: float, schema: Mapping[str, Any], refuse: Any) -> None:
     low, high, above = (schema.get(k) for k in ('minimum', 'maximum', 'exclusiveMinimum'))
-    if not math.isfinite(value):
-        raise refuse(f'is {value}; must be finite')
+    if not (abs(value) <= _LARGEST):  # NaN compares with nothing; a huge integer has no float
+        raise refuse(f'is {_short(value)}; must be a finite number of ordinary size')
     if (low is not None and value < low) or (high is not None and value > high) or \
             (above is not None and value <= above):
         bounds = [f'at least {low}' if low is not None else '', f'above {above}' if above is not None else '',
@@ -106,6 +110,8 @@ def _check_object(value: Mapping[Any, Any], schema: Mapping[str, Any], where: st
     for name, item in value.items():
         if not isinstance(name, str):
             raise refuse(f'has a key {name!r} that is not text')
+        if 'propertyNames' in schema:
+            validate(name, schema['propertyNames'], where, f'{prefix}{_short(name)}')
         if name in known:
             validate(item, known[name], where, prefix + name)
         elif rest is False:

@@ -162,7 +162,7 @@ WRONG = {
     'unknown term': (put(('inputs', 0, 'name'), 'object_pose'), 'object_pose'),
     'other unit': (put(('inputs', 2, 'unit'), 'Pa'), r"unit is 'Pa'.*'kPa'"),
     'tips in another order': (lambda d: d['inputs'][2]['elements'].reverse(), 'elements'),
-    'term twice': (lambda d: d['inputs'].append(d['inputs'][0]), 'listed twice'),
+    'term twice': (lambda d: d['inputs'].append(copy.deepcopy(d['inputs'][0])), 'listed twice'),
     'mask without mask': (lambda d: d['inputs'][2].pop('mask'), 'mask'),
     'masked joints': (lambda d: d['inputs'][0].update(required=False, on_missing='mask', mask='tactile_valid'),
                       'only touch can be masked'),
@@ -170,8 +170,8 @@ WRONG = {
     'other output': (put(('output', 'name'), 'actions'), 'outputs are'),
     'other gains': (put(('controller', 'kp', 5), 9.0), r'kp of joint_5_0 is 9, but the .* has 3'),
     'a term the graph lacks': (lambda d: d['inputs'].append(
-        {**d['inputs'][0], 'name': 'last_action', 'kind': 'action/last', 'unit': '1', 'source': 'derived'}),
-        'inputs are'),
+        {**copy.deepcopy(d['inputs'][0]), 'name': 'last_action', 'kind': 'action/last', 'unit': '1',
+         'source': 'derived'}), 'inputs are'),
     'stack the graph lacks': (put(('runtime', 'history'), {'kind': 'stack', 'steps': 3}), 'shape'),
     'hysteresis upside down': (put(('observation', 'contact_off_kpa'), 5.0), 'contact_off_kpa'),
 }

@@ -22,6 +22,7 @@ from std_srvs.srv import Trigger
 from allegro_ai.bundle import load_bundle
 from allegro_ai.cadence import Beat, Metronome
 from allegro_ai.config import GraspPolicyConfig
+from allegro_ai.contract import check_mode
 from allegro_ai.deployment import warm_up
 from allegro_ai.figures import Figures
 from allegro_ai.grasp import Phase
@@ -29,6 +30,7 @@ from allegro_ai.grasp_loop import MS, GraspLoop
 from allegro_ai.nodes.driver_check import DriverCheck
 from allegro_ai.nodes.inputs import Inputs
 from allegro_ai.nodes.outputs import Outputs
+from allegro_ai.signing import settings
 
 _INPUT_TIMEOUT_S = 1.0
 _SWITCH_INTERVAL_S = 0.0005
@@ -58,7 +60,8 @@ class GraspPolicy(ManagedNode):
         config = self.config
         model = load_hand(config.model, config.side)
         self.hardware_id = model.name
-        bundle = load_bundle(config.policy, model)
+        bundle = load_bundle(config.policy, model, **settings(config.require_signature, config.trusted_keys))
+        check_mode(bundle.contract, config.mode)
         policy = bundle.policy(config.backend)
         if config.mode == 'live' and not policy.backend.faithful:
             raise BundleError(f'backend {config.backend} does not compute the policy; a live hand needs one that does')
@@ -74,7 +77,7 @@ class GraspPolicy(ManagedNode):
         golden = 'golden vectors agree' if policy.backend.faithful else 'does not compute the policy'
         self.get_logger().info(
             f'{bundle.name} on {config.backend}: {golden}, inference p99 {self._warmup_p99_ms:.3f} ms, mode '
-            f'{config.mode}; on hardware: {bundle.contract["evaluation"]["sim2real"]}')
+            f'{config.mode}; {bundle.signature.text}; on hardware: {bundle.contract["evaluation"]["sim2real"]}')
 
     def activate_hand(self) -> None:
         """Wait for fresh measurements, then start the control thread in IDLE."""
