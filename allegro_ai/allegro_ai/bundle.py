@@ -221,17 +221,19 @@ def check_contents(
 def check_files(
     files: contents.Contents, where: str, *, trusted: tuple[PublicKey, ...] = (), require_signature: bool = False,
 ) -> tuple[Contract, Verdict]:
-    """Is ``policy.yaml`` a contract that fits itself, are all files there and unaltered, and who signed them?
+    """Are all files there and unaltered, who signed them, and is ``policy.yaml`` a contract that fits itself?
 
     Raises:
         BundleError: the first thing that is wrong.
         MissingDependency: a signature is required and cannot be verified here.
     """
-    contract = parse_yaml(contents.file_of(files, contents.CONTRACT, where), contents.CONTRACT)
+    integrity.check_sums(files, where)
+    verdict = verify(files, trusted, where, require=require_signature)
+    contract = parse_yaml(files[contents.CONTRACT], contents.CONTRACT)
     validate(contract, contract_schema(), contents.CONTRACT)
+    integrity.check_declared(files, contract['integrity']['files'], where)
     check_itself(contract)
-    integrity.check_hashes(files, contract['integrity']['files'], where)
-    return contract, verify(files, trusted, where, require=require_signature)
+    return contract, verdict
 
 
 def inspect_graph(graph: bytes) -> GraphReport:

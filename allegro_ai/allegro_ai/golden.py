@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from allegro_description.errors import BundleError
+from allegro_description.errors import AllegroError, BundleError
 from allegro_description.model import HandModel
 from numpy.typing import NDArray
 
@@ -122,7 +122,7 @@ def check(
         policy.reset()
         for step in range(lead[1]):
             one = {name: arrays[f'input/{name}'][sequence:sequence + 1, step] for name in names}
-            found = {'': policy.act(one), **_extra(policy)}
+            found = {'': _act(policy, one), **_extra(policy)}
             for key, name in outputs.items():
                 worst = max(worst, _difference(found[name], arrays[key][sequence:sequence + 1, step]))
         if worst > tolerance:
@@ -133,6 +133,17 @@ def check(
             )
     policy.reset()
     return worst
+
+
+def _act(policy: Policy, observation: Mapping[str, Array32]) -> Array32:
+    try:
+        return policy.act(observation)
+    except AllegroError:
+        raise
+    except Exception as error:  # whatever a backend throws: it cannot compute this graph
+        said = ' '.join(str(error).split())
+        raise BundleError(f'{FILE}: the graph cannot be run here ({said[:200]}); export the bundle again, or use '
+                          'another backend') from error
 
 
 def _difference(found: Array32, expected: Array32) -> float:

@@ -14,11 +14,12 @@ import onnx
 from allegro_description.errors import BundleError
 
 from allegro_ai.backends import GraphSpec, Shape
+from allegro_ai.contents import check_size
+from allegro_ai.graph_sizes import measure
 
-MAX_BYTES = 64 * 1024 * 1024
 MAX_NODES = 20_000
 
-_ARITHMETIC = """Add Sub Mul Div Neg Abs Sqrt Exp Log Pow Min Max Sum Mean Reciprocal Clip Where Equal Greater Less Not
+_ARITHMETIC = """Add Sub Mul Div Neg Abs Sqrt Exp Log Pow Min Max Sum Mean Reciprocal Clip Where Equal Greater Less GreaterOrEqual LessOrEqual Mod Not
 And Or MatMul Gemm Einsum Floor Ceil Round Sign Sin Cos Erf"""
 _ACTIVATIONS = """Relu LeakyRelu PRelu Elu Selu Celu Gelu Tanh Sigmoid HardSigmoid HardSwish Mish Softplus Softsign
 Softmax LogSoftmax LayerNormalization BatchNormalization InstanceNormalization GroupNormalization"""
@@ -44,6 +45,7 @@ class GraphReport:
         metadata: its ``metadata_props``.
         parameters: number of stored weights (all constants of the graph).
         operators: how often each operator occurs.
+        macs: multiplications with addition of one decision.
     """
 
     spec: GraphSpec
@@ -52,6 +54,7 @@ class GraphReport:
     metadata: Mapping[str, str]
     parameters: int
     operators: Mapping[str, int] = field(default_factory=dict)
+    macs: int = 0
 
 
 def inspect(model: bytes) -> GraphReport:
@@ -60,8 +63,7 @@ def inspect(model: bytes) -> GraphReport:
     Raises:
         BundleError: anything that is not allowed; the message names it.
     """
-    if len(model) > MAX_BYTES:
-        raise BundleError(f'policy.onnx: {len(model)} bytes; the limit is {MAX_BYTES}')
+    check_size('policy.onnx', len(model), 'policy.onnx')
     try:
         proto = onnx.load_model_from_string(model)
     except Exception as error:  # protobuf has its own exception classes per implementation
@@ -98,7 +100,7 @@ def inspect(model: bytes) -> GraphReport:
     )
     opset = next(o.version for o in proto.opset_import if o.domain in ('', 'ai.onnx'))
     metadata = {p.key: p.value for p in proto.metadata_props}
-    return GraphReport(spec, opset, proto.producer_name, metadata, parameters, operators)
+    return GraphReport(spec, opset, proto.producer_name, metadata, parameters, operators, measure(proto).macs)
 
 
 def _refuse_extras(proto: onnx.ModelProto) -> None:

@@ -25,8 +25,8 @@ from allegro_ai.contents import CONTRACT, GRAPH, SIGNATURE, SUMS, Contents, chec
 from allegro_ai.untrusted import parse_arrays, parse_yaml
 
 __all__ = [
-    'CONTRACT', 'GRAPH', 'SUMS', 'canonical_hash', 'check_hashes', 'contract_hash', 'fingerprint', 'hand_fingerprint',
-    'list_files', 'read_arrays', 'read_yaml', 'renewed', 'sha256', 'sums', 'write_sums',
+    'CONTRACT', 'GRAPH', 'SUMS', 'canonical_hash', 'check_declared', 'check_sums', 'contract_hash', 'fingerprint',
+    'hand_fingerprint', 'list_files', 'read_arrays', 'read_yaml', 'renewed', 'sha256', 'sums', 'write_sums',
 ]
 
 
@@ -72,32 +72,36 @@ def hand_fingerprint(model: HandModel) -> str:
     return canonical_hash(parts)
 
 
-def check_hashes(contents: Contents, declared: Mapping[str, str], where: str) -> None:
-    """Compare every file with the ``integrity`` section and with ``SHA256SUMS``.
-
-    Args:
-        contents: the files.
-        declared: ``integrity.files`` of the contract.
-        where: the bundle, for messages.
+def check_sums(contents: Contents, where: str) -> None:
+    """Compare every file with ``SHA256SUMS``; nothing is parsed before that.
 
     Raises:
         BundleError: a file is missing, altered, or not listed.
     """
     for name in (CONTRACT, SUMS):
         file_of(contents, name, where)
-    listed = _parse_sums(contents[SUMS], where)
-    for name in sorted({*declared, *listed, *contents} - {SUMS, SIGNATURE}):
+    _compare(contents, _parse_sums(contents[SUMS], where), SUMS, {SUMS, SIGNATURE}, where)
+
+
+def check_declared(contents: Contents, declared: Mapping[str, str], where: str) -> None:
+    """Compare every file with ``integrity.files`` of the contract, which is part of what the graph was stamped for.
+
+    Raises:
+        BundleError: a file is missing, altered, or not listed.
+    """
+    _compare(contents, declared, 'policy.yaml, integrity.files', {CONTRACT, SUMS, SIGNATURE}, where)
+
+
+def _compare(contents: Contents, table: Mapping[str, str], source: str, besides: set[str], where: str) -> None:
+    for name in sorted({*table, *contents} - besides):
         found = sha256(file_of(contents, name, where))
-        for source, table in (('policy.yaml, integrity.files', declared), (SUMS, listed)):
-            if name == CONTRACT and table is declared:
-                continue
-            if name not in table:
-                raise BundleError(f'{where}: {name} is not listed in {source}; remove the file or export again')
-            if table[name] != found:
-                raise BundleError(
-                    f'{where}: {name} was altered (sha256 {found[:12]}…, {source} says {table[name][:12]}…); '
-                    'copy the bundle again or export it again'
-                )
+        if name not in table:
+            raise BundleError(f'{where}: {name} is not listed in {source}; remove the file or export again')
+        if table[name] != found:
+            raise BundleError(
+                f'{where}: {name} was altered (sha256 {found[:12]}…, {source} says {table[name][:12]}…); '
+                'copy the bundle again or export it again'
+            )
 
 
 def fingerprint(contents: Contents) -> str:

@@ -232,6 +232,7 @@ def test_files_that_do_not_belong_are_refused(folder):
 ])
 def test_damaged_yaml_is_refused(folder, text, message):
     (folder / 'policy.yaml').write_text(text)
+    integrity.write_sums(folder)
     with pytest.raises(BundleError, match=message):
         load_bundle(folder, HAND)
 
