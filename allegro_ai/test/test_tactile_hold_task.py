@@ -5,8 +5,9 @@ import pytest
 from allegro_ai.evaluation.closed_loop import Contestant, compare, evaluate, markdown
 from allegro_ai.evaluation.intervals import paired_difference, wilson
 from allegro_ai.linear_policy import LinearLayout, LinearPolicy
+from allegro_ai.tasks.policies import Blind, Squeeze
 from allegro_ai.tasks.tactile_hold import STEPS, TactileHold, episodes
-from allegro_ai.tasks.workers import Blind, Squeeze, Work, Workers, run_work
+from allegro_ai.tasks.workers import Work, Workers, run_work
 from allegro_ai.training.random_search import SearchConfig, initial_parameters, load_result, search
 from allegro_description.errors import ConfigError
 from allegro_description.model import load_hand
@@ -21,7 +22,7 @@ def results(seeds, policy, level='L2', **options):
 
 
 def test_outcomes_depend_on_the_seed_alone():
-    squeeze = Squeeze(HAND.flexion, 0.5)
+    squeeze = Squeeze(HAND, 0.5)
     together = results(range(4), squeeze)
     assert together == results(range(4), squeeze)
     assert together == results(range(4), squeeze, threads=2)
@@ -35,7 +36,7 @@ def test_a_squeeze_holds_more_than_an_open_hand():
             return np.tile(np.where(HAND.flexion, -1.0, 0.0), (len(observation['joint_position']), 1))
 
     held_open = sum(r.held for r in results(range(12), Open()))
-    held = sum(r.held for r in results(range(12), Squeeze(HAND.flexion, 0.5)))
+    held = sum(r.held for r in results(range(12), Squeeze(HAND, 0.5)))
     assert held > held_open
     dropped = [r for r in results(range(12), Open()) if r.dropped_at_s is not None]
     assert dropped, 'an open hand must drop something'

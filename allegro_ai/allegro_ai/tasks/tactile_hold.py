@@ -8,9 +8,8 @@ wire the driver computes it every 3 ms.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 from allegro_description.model import HandModel
@@ -20,11 +19,11 @@ from allegro_description.simulation.objects import object_rng
 from allegro_description.simulation.plant import Plant
 from allegro_description.simulation.tactile import TactileSensor
 from allegro_description.state import Array
-from numpy.typing import NDArray
 
 from allegro_ai.action import ActionMapper
 from allegro_ai.grasp import GraspController, Phase
 from allegro_ai.observation import Observation, ObservationBuilder
+from allegro_ai.tasks.policies import Acting
 from allegro_ai.tasks.randomisation import POSITION_NOISE_RAD, STREAM_NOISE, STREAM_TOUCH, Randomisation
 from allegro_ai.tasks.reward import DROP_REWARD, Reward
 
@@ -32,13 +31,6 @@ CONTROL_S = 0.020
 PHYSICS_S = 0.004
 SUBSTEPS = 5
 STEPS = round(DURATION_S / CONTROL_S)
-
-
-class Acting(Protocol):
-    """What the task needs of a policy."""
-
-    def act(self, observation: Mapping[str, NDArray[np.float32]], /) -> NDArray[Any]:
-        """Actions for a batch of observations, (batch, n_joints)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,16 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-from allegro_description.model import load_hand
+from allegro_description.model import HandModel, load_hand
 from numpy.typing import NDArray
 
-from allegro_ai.linear_policy import LinearPolicy
-from allegro_ai.tasks.tactile_hold import Acting, Outcome, TactileHold, episodes
+from allegro_ai.tasks.policies import Acting, Blind, make_policy
+from allegro_ai.tasks.tactile_hold import Outcome, TactileHold, episodes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,10 +26,11 @@ class Work:
         model, side: which hand.
         seeds: one per episode. levels: one per episode.
         object_set: ``train`` or ``H1``.
-        parameters: linear policies, one row per episode or one for all; None: ``squeeze`` is used.
-        squeeze: constant action of the flexion joints, 0 … 1 (open-loop baseline).
+        parameters: linear policies, one row per episode or one for all; None: ``policy`` is used.
+        squeeze: constant action of the flexion joints, 0 … 1, of the policy ``squeeze`` without arguments.
         blind: touch reads "nothing known" although the policy may have been trained with it.
         randomise: see :class:`TactileHold`.
+        policy, arguments: name in :data:`~allegro_ai.tasks.policies.POLICIES` and what its factory takes.
     """
 
     model: str
@@ -41,39 +42,29 @@ class Work:
     squeeze: float = 0.0
     blind: bool = False
     randomise: bool = True
+    policy: str = 'squeeze'
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
+    def acting(self, hand: HandModel) -> Acting:
+        """The policy of this work.
 
-class Squeeze:
-    """Open loop: after the close, push every flexion joint by a constant share of its torque limit."""
-
-    def __init__(self, flexion: NDArray[np.bool_], share: float) -> None:
-        """Set the share, 0 (freeze) … 1 (as hard as the current clamp allows)."""
-        self._action = np.where(flexion, share, 0.0)
-
-    def act(self, observation: Mapping[str, NDArray[np.float32]], /) -> NDArray[Any]:
-        """The same action always."""
-        return np.tile(self._action, (len(observation['joint_position']), 1))
-
-
-class Blind:
-    """Hides touch from a policy: every touch term 0, every reading invalid."""
-
-    def __init__(self, policy: Acting) -> None:
-        """Wrap a policy."""
-        self._policy = policy
-
-    def act(self, observation: Mapping[str, NDArray[np.float32]], /) -> NDArray[Any]:
-        """Act without touch."""
-        return self._policy.act({k: np.zeros_like(v) if k.startswith('tactile') else v for k, v in observation.items()})
+        Raises:
+            AllegroError: as :func:`~allegro_ai.tasks.policies.make_policy`.
+        """
+        name, arguments = self.policy, dict(self.arguments)
+        if self.parameters is not None:
+            name, arguments = 'linear', {'parameters': self.parameters}
+        elif name == 'squeeze':
+            arguments.setdefault('share', self.squeeze)
+        acting = make_policy(hand, name, arguments)
+        return Blind(acting) if self.blind else acting
 
 
 def run_work(work: Work) -> list[Outcome]:
     """Run one piece of work in this process."""
     hand = load_hand(work.model, work.side)
-    policy: Acting = Squeeze(hand.flexion, work.squeeze) if work.parameters is None else LinearPolicy(
-        hand, work.parameters)
     task = TactileHold(hand, episodes(hand, work.seeds, work.levels, work.object_set), randomise=work.randomise)
-    return task.run(Blind(policy) if work.blind else policy)
+    return task.run(work.acting(hand))
 
 
 class Workers:
