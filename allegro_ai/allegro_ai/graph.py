@@ -19,8 +19,8 @@ from allegro_ai.graph_sizes import measure
 
 MAX_NODES = 20_000
 
-_ARITHMETIC = """Add Sub Mul Div Neg Abs Sqrt Exp Log Pow Min Max Sum Mean Reciprocal Clip Where Equal Greater Less GreaterOrEqual LessOrEqual Mod Not
-And Or MatMul Gemm Einsum Floor Ceil Round Sign Sin Cos Erf"""
+_ARITHMETIC = """Add Sub Mul Div Neg Abs Sqrt Exp Log Pow Min Max Sum Mean Reciprocal Clip Where Equal Greater Less
+GreaterOrEqual LessOrEqual Mod Not And Or MatMul Gemm Einsum Floor Ceil Round Sign Sin Cos Erf"""
 _ACTIVATIONS = """Relu LeakyRelu PRelu Elu Selu Celu Gelu Tanh Sigmoid HardSigmoid HardSwish Mish Softplus Softsign
 Softmax LogSoftmax LayerNormalization BatchNormalization InstanceNormalization GroupNormalization"""
 _LAYERS = 'Conv ConvTranspose AveragePool MaxPool GlobalAveragePool GlobalMaxPool GRU LSTM RNN'
@@ -68,11 +68,21 @@ def inspect(model: bytes) -> GraphReport:
         proto = onnx.load_model_from_string(model)
     except Exception as error:  # protobuf has its own exception classes per implementation
         raise BundleError(f'policy.onnx: not an ONNX file ({type(error).__name__}); export the policy again') from error
+    try:
+        return _examine(proto)
+    except UnicodeDecodeError as error:  # the parser lets any bytes pass as text; reading them does not
+        raise BundleError(f'policy.onnx: holds a name that is no text ({error.reason}); export the policy again') from error
+
+
+def _examine(proto: onnx.ModelProto) -> GraphReport:
     _refuse_extras(proto)
     try:
         onnx.checker.check_model(proto)
-    except onnx.checker.ValidationError as error:
-        raise BundleError(f'policy.onnx: not a valid graph: {str(error).strip().splitlines()[0]}') from error
+    except UnicodeDecodeError:
+        raise
+    except Exception as error:  # ValidationError, and what its C++ side lets through
+        said = ' '.join(str(error).split())
+        raise BundleError(f'policy.onnx: not a valid graph: {said[:300]}') from error
     operators: dict[str, int] = {}
     parameters = 0
     for node in proto.graph.node:
@@ -110,8 +120,9 @@ def _refuse_extras(proto: onnx.ModelProto) -> None:
         if len(found):
             raise BundleError(f'policy.onnx: holds {what}; not allowed in a policy')
     foreign = [o.domain for o in proto.opset_import if o.domain not in ('', 'ai.onnx')]
-    if foreign or not proto.opset_import:
-        raise BundleError(f'policy.onnx: operator sets {foreign or "missing"}; only the default ONNX set is allowed')
+    if foreign or len(proto.opset_import) != 1:
+        found = foreign or f'named {len(proto.opset_import)} times'
+        raise BundleError(f'policy.onnx: operator sets {found}; exactly one, the default ONNX set, is allowed')
     if len(proto.graph.node) > MAX_NODES:
         raise BundleError(f'policy.onnx: {len(proto.graph.node)} nodes; the limit is {MAX_NODES}')
     for tensor in proto.graph.initializer:
@@ -124,10 +135,13 @@ def _check_tensor(tensor: onnx.TensorProto, name: str) -> int:
         raise BundleError(f'policy.onnx: weight {name!r} lies in an external file; store it in the graph')
     try:
         values = onnx.numpy_helper.to_array(tensor)
-    except (ValueError, TypeError) as error:
-        raise BundleError(f'policy.onnx: weight {name!r} cannot be read: {error}') from error
-    if tensor.data_type in _FLOATS and not np.isfinite(values.astype(np.float64)).all():
-        raise BundleError(f'policy.onnx: weight {name!r} holds NaN or infinite values; train or export it again')
+    except (ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
+        said = ' '.join(str(error).split())
+        raise BundleError(f'policy.onnx: weight {name!r} cannot be read: {said[:300]}') from error
+    if tensor.data_type in _FLOATS:
+        plain = values if values.dtype.kind == 'f' else values.astype(np.float32)  # bfloat16 is no kind of numpy
+        if not np.isfinite(plain).all():
+            raise BundleError(f'policy.onnx: weight {name!r} holds NaN or infinite values; train or export it again')
     return int(values.size)
 
 

@@ -72,8 +72,8 @@ def _refuse_sizes_from_values(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         for place in _SIZE_INPUTS.get(node.op_type, ()):
             if place < len(node.input) and node.input[place] in measured:
-                raise BundleError(f'policy.onnx: the size of {node.output[0]!r} ({node.op_type}) depends on the value of '
-                                  'an input; not allowed, because nothing bounds it')
+                raise BundleError(f'policy.onnx: the size of {node.output[0]!r} ({node.op_type}) depends on the value '
+                                  'of an input; not allowed, because nothing bounds it')
         if node.op_type != 'Shape' and any(name in measured for name in node.input):
             measured.update(node.output)
 
