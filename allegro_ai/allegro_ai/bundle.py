@@ -127,26 +127,29 @@ class Bundle:
         sizes = {name: len(term.elements) for name, term in terms(self.model).items()}
         return OodModel(self.arrays(self.contract['ood']['file']), sizes)
 
-    def policy(self, backend: str = 'onnxruntime') -> GraphPolicy:
-        """Load the graph into an inference backend and replay the golden vectors.
+    def policy(self, backend: str = 'onnxruntime', precision: str = 'fp32') -> GraphPolicy:
+        """Load the graph into an inference backend, in a precision, and replay the golden vectors.
 
         Backends that do not compute the graph (``null``) are not checked; ``policy.backend.faithful`` says so.
 
         Raises:
-            BundleError: the golden vectors differ, or the backend cannot run the graph.
+            BundleError: the golden vectors differ, no tolerance was recorded for this precision, or the backend
+                cannot run the graph.
             UnknownPlugin: no such backend.
             MissingDependency: the backend needs a package that is absent.
         """
         runtime = self.contract['runtime']
+        tolerance = golden_tolerance(self.contract, backend, precision)
         recurrences = [Recurrence(s['name'], tuple(s['shape']), s['output']) for s in runtime['state']]
         extras = [entry['name'] for entry in self.contract.get('extra_outputs', ())]
-        engine = BACKENDS.load(backend)(self.graph, self.report.spec)
+        converted = {} if precision == 'fp32' else {'precision': precision}
+        engine = BACKENDS.load(backend)(self.graph, self.report.spec, **converted)
         policy = GraphPolicy(engine, self.inputs, self.contract['output']['name'],
                              stack=runtime['history']['steps'], recurrences=recurrences,
                              extras=extras)
         if engine.faithful:
             golden.check(policy, self.arrays(self.contract['golden']['file']), self.inputs,
-                         golden_tolerance(self.contract, backend), extras=extras,
+                         tolerance, extras=extras,
                          minimum=golden.MINIMUM_WORKLOAD if self.workload else golden.MINIMUM)
         return policy
 

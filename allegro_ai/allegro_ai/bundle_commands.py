@@ -42,6 +42,7 @@ def add_commands(commands: Any) -> None:
     check.add_argument('--model', default='v5_sense', help='hand model (default: %(default)s)')
     check.add_argument('--side', default='right', choices=('right', 'left'), help='default: %(default)s')
     check.add_argument('--backend', default='onnxruntime', help='inference backend (default: %(default)s)')
+    check.add_argument('--precision', default='fp32', help='what the graph is converted to (default: %(default)s)')
     check.add_argument('--warmup', type=int, default=200, help='timed inferences (default: %(default)s)')
     check.add_argument('--require-signature', action='store_true', help='refuse a bundle that no trusted key signed')
     check.add_argument('--trusted', default='', metavar='FILE',
@@ -87,9 +88,9 @@ def _list(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     bundle = load_bundle(args.bundle, load_hand(args.model, args.side),
                          **signing.settings(args.require_signature, args.trusted))
-    policy = bundle.policy(args.backend)
+    policy = bundle.policy(args.backend, args.precision)
     p99 = warm_up(bundle, policy, max(args.warmup, 1))
-    golden = f'agree within {golden_tolerance(bundle.contract, args.backend):g}' if policy.backend.faithful else \
+    golden = f'agree within {golden_tolerance(bundle.contract, args.backend, args.precision):g}' if policy.backend.faithful else \
         f'not checked: backend {args.backend} does not compute the graph'
     budget, report = bundle.contract['runtime']['latency_budget_ms'], bundle.report
     kind = ', a workload with random weights: never for a real hand' if bundle.workload else ''
@@ -103,7 +104,7 @@ def _check(args: argparse.Namespace) -> int:
         {'check': 'graph', 'result': f'{report.parameters} finite numbers, {sum(report.operators.values())} plain '
                                      f'operators, opset {report.opset}, belongs to this contract'},
         {'check': 'golden vectors', 'result': golden},
-        {'check': 'inference time', 'result': f'p99 {p99:.3f} ms on {args.backend}, budget {budget:g} ms'},
+        {'check': 'inference time', 'result': f'p99 {p99:.3f} ms on {args.backend} in {args.precision}, budget {budget:g} ms'},
         {'check': 'on hardware', 'result': bundle.contract['evaluation']['sim2real']},
     ]))
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from allegro_ai.linear_graph import OPSET
 from allegro_ai.linear_policy import INPUTS
 from allegro_ai.observation import ObservationSpec, terms
 from allegro_ai.schema import contract_schema, validate
+from allegro_ai.untrusted import parse_json, parse_yaml
 
 LICENCE_NOTICE = """Apache-2.0
 
@@ -180,9 +181,26 @@ def write_bundle(
     return load_bundle(folder, model)
 
 
+def amended(files: contents.Contents, change: Callable[[dict[str, Any]], None]) -> dict[str, bytes]:
+    """The files of a bundle with another contract: the graph is stamped for it, card and hashes are made again.
+
+    Args:
+        files: a complete bundle; a signature is dropped.
+        change: changes the document of ``policy.yaml`` in place, e.g. adds measured ``golden.tolerances``.
+    """
+    document = parse_yaml(files[contents.CONTRACT], contents.CONTRACT)
+    document.pop('integrity', None)
+    change(document)
+    data = _stamped(onnx.load_model_from_string(files[contents.GRAPH]), document)
+    name = document['evaluation']['file']
+    card = model_card(document, parse_json(files[name], name), graph_facts(inspect(data), len(data)))
+    return integrity.renewed({**files, contents.CONTRACT: to_yaml(document).encode(), contents.GRAPH: data,
+                              contents.CARD: card.encode()}, to_yaml)
+
+
 def graph_facts(report: GraphReport, size: int) -> dict[str, Any]:
     """What the card says about a graph of ``size`` bytes."""
-    return {'parameters': report.parameters, 'operators': dict(report.operators), 'bytes': size}
+    return {'parameters': report.parameters, 'operators': dict(report.operators), 'bytes': size, 'macs': report.macs}
 
 
 def to_npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:

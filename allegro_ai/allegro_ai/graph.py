@@ -71,7 +71,7 @@ def inspect(model: bytes) -> GraphReport:
     try:
         return _examine(proto)
     except UnicodeDecodeError as error:  # the parser lets any bytes pass as text; reading them does not
-        raise BundleError(f'policy.onnx: holds a name that is no text ({error.reason}); export the policy again') from error
+        raise BundleError(f'policy.onnx: holds a name that is no text ({error.reason}); export it again') from error
 
 
 def _examine(proto: onnx.ModelProto) -> GraphReport:
