@@ -1,10 +1,14 @@
 """From a policy's numbers to joint targets. The training task and the node use this very code.
 
 An action ``a`` in [-1, 1] is an offset from the latched posture, not an increment: the policy has no integrator, so a
-restart or a lost step is harmless. ``target = clip(rate_limit(reference + scale * clip(a)))``.
+restart or a lost step is harmless. ``target = clip(rate_limit(reference + scale * clip(a)))``. Policies from elsewhere
+may be trained with increments (``position_delta``): then the reference is the target of the step before.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from allegro_description.errors import CommandRefused, ConfigError
@@ -32,16 +36,27 @@ def default_scale(model: HandModel) -> Float:
 class ActionMapper:
     """Maps actions to targets within the hand's limits."""
 
-    def __init__(self, model: HandModel, scale: Float | None = None, rate_limit: float = RATE_LIMIT_RAD_S) -> None:
+    def __init__(
+        self,
+        model: HandModel,
+        scale: Float | None = None,
+        rate_limit: float = RATE_LIMIT_RAD_S,
+        *,
+        incremental: bool = False,
+        bounds: tuple[Float, Float] | None = None,
+    ) -> None:
         """Prepare for one hand.
 
         Args:
             model: the hand; its limits bound every target.
             scale: offset of an action of 1, rad, (n_joints,); None: :func:`default_scale`.
             rate_limit: fastest change of a target, rad/s.
+            incremental: actions are added to the target of the step before, not to the latched posture.
+            bounds: lowest and highest target of the policy, rad, (n_joints,) each; None: the limits of the hand.
 
         Raises:
-            ConfigError: a scale that is negative, not finite or of the wrong length, or a rate that is not positive.
+            ConfigError: a scale that is negative, not finite or of the wrong length, a rate that is not positive, or
+                bounds that leave no room.
         """
         self.scale: Float = np.array(default_scale(model) if scale is None else scale, dtype=np.float64)
         if self.scale.shape != model.kp.shape or not (np.isfinite(self.scale) & (self.scale >= 0)).all():
@@ -50,13 +65,25 @@ class ActionMapper:
         if not (np.isfinite(rate_limit) and rate_limit > 0):
             raise ConfigError(f'rate limit is {rate_limit!r}; allowed: above 0 rad/s')
         self.rate_limit = min(float(rate_limit), model.actuation.velocity_limit)
+        self.incremental = incremental
         self._lower, self._upper = model.lower, model.upper
+        self._bounds = None if bounds is None else (np.maximum(bounds[0], self._lower),
+                                                    np.minimum(bounds[1], self._upper))
+        if self._bounds is not None and not (self._bounds[0] < self._bounds[1]).all():
+            raise ConfigError(f'the bounds of the policy leave no room within the joint limits of {model.name}')
+
+    @classmethod
+    def of(cls, model: HandModel, action: Mapping[str, Any]) -> ActionMapper:
+        """The mapper that the ``action`` section of a bundle describes."""
+        bounds = (np.array(action['lower_rad']), np.array(action['upper_rad'])) if 'lower_rad' in action else None
+        return cls(model, np.array(action['scale_rad']), float(action['rate_limit_rad_s']),
+                   incremental=action['semantics'] == 'position_delta', bounds=bounds)
 
     def to_target(self, reference: Float, action: Float, previous_target: Float, dt: float) -> Float:
         """The next target, rad.
 
         Args:
-            reference: latched posture, rad, (…, n_joints).
+            reference: latched posture, rad, (…, n_joints); not used by increments.
             action: policy output, (…, n_joints); values beyond ±1 are clipped.
             previous_target: target of the step before, rad, (…, n_joints).
             dt: control period, s.
@@ -66,7 +93,10 @@ class ActionMapper:
         """
         if not np.isfinite(action).all():
             raise CommandRefused('the policy returned NaN or infinite actions; the target was left as it was')
-        wanted = reference + self.scale * np.clip(action, -1.0, 1.0)
+        origin = previous_target if self.incremental else reference
+        wanted = origin + self.scale * np.clip(action, -1.0, 1.0)
+        if self._bounds is not None:
+            wanted = np.clip(wanted, *self._bounds)
         return self.limited(wanted, previous_target, dt)
 
     def limited(self, wanted: Float, previous_target: Float, dt: float) -> Float:

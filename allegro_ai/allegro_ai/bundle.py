@@ -112,8 +112,7 @@ class Bundle:
 
     def controller(self, batch: int = 1) -> GraspController:
         """A grasp controller with the numbers of the bundle."""
-        action = self.contract['action']
-        mapper = ActionMapper(self.model, np.array(action['scale_rad']), float(action['rate_limit_rad_s']))
+        mapper = ActionMapper.of(self.model, self.contract['action'])
         return GraspController(
             self.model, mapper, self.grasp_spec, start_pose=np.array(self.contract['safety']['start_pose']),
             opposed_pose=np.array(self.contract['grasp']['opposed_pose']), batch=batch)

@@ -43,6 +43,7 @@ def check_itself(contract: Contract) -> None:
         section, name = field.split('.')
         if len(contract[section][name]) != n:
             raise _refuse(field, f'has {len(contract[section][name])} values for {n} joints')
+    _check_action(contract['action'], n)
     if not workload and (contract['output']['shape'] != [n] or list(contract['output']['range']) != [-1, 1]):
         raise _refuse('output', f'must have shape [{n}] and range [-1, 1]; the node maps exactly that')
     history = contract['runtime']['history']
@@ -80,6 +81,19 @@ def check_itself(contract: Contract) -> None:
     for field, file in needed.items():
         if file not in files:
             raise _refuse('integrity.files', f'does not list {file} ({field})')
+
+
+def _check_action(action: Mapping[str, Any], n: int) -> None:
+    """Semantics, reference and steps of the node belong together; bounds come in pairs."""
+    incremental = action['semantics'] == 'position_delta'
+    if incremental != (action['reference'] == 'previous_target'):
+        raise _refuse('action.reference', f'is {action["reference"]}, which does not belong to {action["semantics"]}')
+    lower, upper = (list(action.get(name, ())) for name in ('lower_rad', 'upper_rad'))
+    bounded = bool(lower or upper)
+    if bounded != ('policy_limit' in action['in_node']):
+        raise _refuse('action.in_node', 'names policy_limit exactly when lower_rad and upper_rad are given')
+    if bounded and not (len(lower) == len(upper) == n and (np.array(lower) < np.array(upper)).all()):
+        raise _refuse('action.lower_rad', f'and upper_rad must be {n} values each, lower below upper')
 
 
 def _check_outputs(contract: Contract) -> None:

@@ -168,6 +168,9 @@ class GraspController:
         # torque; the others keep their commanded place, otherwise contact forces would push the fingers apart.
         posture = self.mapper.clipped(np.where(self._flexion, position, self.target))
         self.reference[closed] = posture[closed]
+        if self.mapper.incremental:
+            # Increments begin where the hand is: an offset left over from the close would stay for good.
+            self.target[closed] = self.mapper.clipped(position)[closed]
         for change, phase in ((ready, Phase.CLOSE), (closed, Phase.RUN), (opened, Phase.IDLE)):
             self.phase[change] = phase
             self._clock[change] = 0.0

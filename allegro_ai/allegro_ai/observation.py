@@ -80,6 +80,7 @@ def terms(model: HandModel) -> dict[str, Term]:
     touch = 'tactile/points.pressure'
     table = (
         Term('joint_position', 'joint/position', 'rad', joints, 'joint_states.position', 'measured joint angle'),
+        Term('joint_target', 'joint/target', 'rad', joints, 'derived', 'target of step t, seen at step t + 1'),
         Term('joint_target_error', 'joint/target_error', 'rad', joints, 'derived',
              'target of step t minus position of step t + 1: what the position loop turns into torque'),
         Term('joint_delta', 'joint/delta', 'rad/step', joints, 'derived', 'position minus position one step before'),
@@ -206,6 +207,7 @@ class ObservationBuilder:
         self._first[:] = False
         values: Mapping[str, Any] = {
             'joint_position': position,
+            'joint_target': last_target,
             'joint_target_error': last_target - position,
             'joint_delta': delta,
             'tactile_tip_pressure': tip,

@@ -163,3 +163,28 @@ def test_grasp_is_ignored_while_a_grasp_is_under_way():
         grasp.start(phase, START[None])
         grasp.grasp()
         assert grasp.phase[0] == phase
+
+
+def test_increments_add_to_the_last_target_within_the_bounds_of_the_policy():
+    bounds = HAND.lower + 0.05, HAND.upper - 0.05
+    mapper = ActionMapper(HAND, np.full(N, 1 / 24), 1.0, incremental=True, bounds=bounds)
+    target = START[None]
+    for _ in range(3):
+        target = mapper.to_target(START[None] + 9.0, np.full((1, N), 0.5), target, 0.05)
+    np.testing.assert_allclose(target, np.clip(START + 3 / 48, *bounds)[None], atol=1e-12)
+    for _ in range(200):
+        target = mapper.to_target(START[None], np.full((1, N), 5.0), target, 0.05)
+    np.testing.assert_allclose(target[0], bounds[1])
+    with pytest.raises(ConfigError, match='no room'):
+        ActionMapper(HAND, bounds=(HAND.upper + 1, HAND.upper + 2))
+
+
+def test_increments_begin_at_the_measured_posture_not_at_the_last_target_of_the_close():
+    mapper = ActionMapper(HAND, np.full(N, 1 / 24), 1.0, incremental=True)
+    hand = GraspController(HAND, mapper, GraspSpec(close_s=0.2), start_pose=START)
+    position = START[None] + 0.1
+    hand.start(Phase.CLOSE, position)
+    while hand.phase[0] == Phase.CLOSE:
+        target = hand.step(DT, position)
+    np.testing.assert_allclose(target, mapper.clipped(position))
+    np.testing.assert_allclose(hand.step(DT, position - 1.0, np.full((1, N), 0.1)), mapper.clipped(target + 0.1 / 24))
