@@ -121,13 +121,16 @@ class GraspController:
         """Freeze the target of hands that are moving (RAMP, CLOSE, RUN, RELEASE)."""
         self._enter(Phase.HOLD, self.phase != Phase.IDLE, which)
 
-    def step(self, dt: float, position: Float, action: Float | None = None) -> Float:
+    def step(
+        self, dt: float, position: Float, action: Float | None = None, which: Mask | None = None
+    ) -> Float:
         """Advance one control period and return the targets, rad, (batch, n_joints).
 
         Args:
             dt: control period, s.
             position: measured joint angles, rad, (batch, n_joints).
             action: policy output, (batch, n_joints); needed when a hand is in RUN, ignored elsewhere.
+            which: hands that take part, (batch,); for the others no time passes.
 
         Raises:
             CommandRefused: measurement or action not finite, or no action for a hand in RUN; nothing changed.
@@ -154,12 +157,13 @@ class GraspController:
                 raise CommandRefused('a hand is in RUN but there is no action for it; the target was left as it was')
             chosen_action = np.where(running[:, None], action, 0.0)
             put(running, self.mapper.to_target(self.reference, chosen_action, previous, dt))
-        self.target = target
-        self._advance(dt, position)
-        return target.copy()
+        taking = np.ones(phase.shape, dtype=bool) if which is None else which
+        self.target = np.where(taking[:, None], target, previous)
+        self._advance(dt, position, taking)
+        return self.target.copy()
 
-    def _advance(self, dt: float, position: Float) -> None:
-        self._clock += dt
+    def _advance(self, dt: float, position: Float, taking: Mask) -> None:
+        self._clock[taking] += dt
         arrived = (self.target == self.start_pose).all(axis=1)
         ready = (self.phase == Phase.RAMP) & arrived
         opened = (self.phase == Phase.RELEASE) & arrived
@@ -167,13 +171,14 @@ class GraspController:
         # Flexion joints refer to where they were stopped by the object, so action 0 is zero squeeze and action 1 full
         # torque; the others keep their commanded place, otherwise contact forces would push the fingers apart.
         posture = self.mapper.clipped(np.where(self._flexion, position, self.target))
+        closed &= taking
         self.reference[closed] = posture[closed]
         if self.mapper.incremental:
             # Increments begin where the hand is: an offset left over from the close would stay for good.
             self.target[closed] = self.mapper.clipped(position)[closed]
         for change, phase in ((ready, Phase.CLOSE), (closed, Phase.RUN), (opened, Phase.IDLE)):
-            self.phase[change] = phase
-            self._clock[change] = 0.0
+            self.phase[change & taking] = phase
+            self._clock[change & taking] = 0.0
 
     def _enter(self, phase: Phase, allowed: Mask, which: Mask | None) -> None:
         chosen = allowed if which is None else allowed & which

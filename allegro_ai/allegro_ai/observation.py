@@ -94,6 +94,8 @@ def terms(model: HandModel) -> dict[str, Term]:
         Term('tactile_valid', 'tactile/valid', '0/1', tips, 'tactile/points.valid', '0: missing, stale or saturated'),
         Term('tactile_link_pressure', 'tactile/pressure', 'kPa', links, touch, 'as the tips, cells that are no tip'),
         Term('tactile_link_valid', 'tactile/valid', '0/1', links, 'tactile/points.valid', 'as tactile_valid'),
+        Term('gravity_palm', 'imu/gravity', 'm/s^2', ('x', 'y', 'z'), 'gravity', 'in the palm frame, 0 where unknown'),
+        Term('gravity_valid', 'imu/valid', '0/1', ('gravity',), 'gravity', '0: nobody says how the palm is turned'),
         Term('last_action', 'action/last', '1', joints, 'derived', 'action of step t, before scaling'),
         Term('grip_class', 'command/grip_class', '0/1', GRIP_CLASSES, 'parameter', 'one-hot: how delicate it is'),
     )
@@ -165,6 +167,8 @@ class ObservationBuilder:
         *,
         last_action: Float | None = None,
         issued_ns: int | None = None,
+        gravity: Float | None = None,
+        which: Mask | None = None,
     ) -> Observation:
         """Build the observation of one step. Call it exactly once per control step.
 
@@ -176,6 +180,8 @@ class ObservationBuilder:
             valid: which of them can be trusted, (batch, n_taxels); None: all that are finite.
             last_action: action of the step before, (batch, n_joints); None: zeros.
             issued_ns: when ``last_target`` was sent, same clock as ``stamp_ns``; None: not checked.
+            gravity: in the palm frame, m/s², (batch, 3), NaN where unknown; None: unknown.
+            which: environments that take part, (batch,); the others keep their memory, and their values mean nothing.
 
         Returns:
             Every term, float32, (batch, elements).
@@ -202,9 +208,17 @@ class ObservationBuilder:
         trace = np.maximum(np.abs(rate), spec.trace_decay * self._trace)
         threshold = np.where(self._contact, spec.contact_off_kpa, spec.contact_on_kpa)
         contact = tip_valid & (tip > threshold)
-        self._position, self._pressure, self._valid = position, tip, tip_valid
-        self._contact, self._trace = contact, trace
-        self._first[:] = False
+        turn = np.full((self.batch, 3), np.nan) if gravity is None else np.asarray(gravity, dtype=np.float64)
+        upright = np.isfinite(turn).all(axis=1, keepdims=True)
+        if which is None:
+            self._position, self._pressure, self._valid = position, tip, tip_valid
+            self._contact, self._trace = contact, trace
+            self._first[:] = False
+        else:
+            for memory, value in ((self._position, position), (self._pressure, tip), (self._valid, tip_valid),
+                                  (self._contact, contact), (self._trace, trace)):
+                memory[which] = value[which]
+            self._first[which] = False
         values: Mapping[str, Any] = {
             'joint_position': position,
             'joint_target': last_target,
@@ -217,6 +231,8 @@ class ObservationBuilder:
             'tactile_valid': tip_valid,
             'tactile_link_pressure': pressure[:, self._links],
             'tactile_link_valid': known[:, self._links],
+            'gravity_palm': np.where(upright, turn, 0.0),
+            'gravity_valid': upright,
             'last_action': action,
             'grip_class': self._grip,
         }

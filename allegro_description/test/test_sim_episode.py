@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from allegro_description.errors import ConfigError, UnknownName
 from allegro_description.model import available_hands, load_hand
-from allegro_description.simulation.episode import DROP_DISTANCE, GRIP_FORCE_N, LEVELS, Episode, Score
+from allegro_description.simulation.episode import GRIP_FORCE_N, LEVELS, Episode
 from allegro_description.simulation.objects import SHAPES, ObjectSpec, object_rng, sample_object
 from allegro_description.simulation.plant import GRAVITY, Plant
+from allegro_description.simulation.score import DROP_DISTANCE, Score
 
 HAND = load_hand()
 PERIOD, SUBSTEPS = 0.02, 5

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from allegro_description.simulation.episode import DISTURB_S, GRIP_FORCE_N, Episode
-from allegro_description.simulation.plant import Plant
+from allegro_description.simulation.rig import Readings
 from allegro_description.state import Array
 
 DROP_REWARD = -10.0
@@ -15,36 +12,32 @@ DISTANCE_SCALE_M, TURN_SCALE_RAD, SPEED_SCALE_M_S, TORQUE_SCALE_NM = 0.015, 0.35
 CONTACT_FORCE_N = 0.05          # a tip that carries more is in contact
 
 
-class Reward:
-    """Reward per control step of one episode; distances count from where the object is when disturbances begin."""
+def reward(
+    state: Readings, torque: Array, slip: Array, turn: Array, limit: Array, action: Array, previous: Array
+) -> Array:
+    """Reward of the step that led to ``state``, (k,).
 
-    def __init__(self, episode: Episode) -> None:
-        """Start at zero."""
-        self._target = TARGET_FORCE_SHARE * GRIP_FORCE_N[episode.grip_class]
-        self._reference: tuple[Array, Array] | None = None
-
-    def step(self, t: float, plant: Plant, action: Array, previous: Array) -> float:
-        """Reward of the step that ends at ``t`` (s) with this action and the one before, (n_joints,) each."""
-        pose = plant.object_pose
-        if pose is None:
-            return 0.0
-        distance = turn = 0.0
-        if self._reference is None and t >= DISTURB_S - 1e-9:
-            self._reference = pose
-        if self._reference is not None:
-            distance = float(np.linalg.norm(pose[0] - self._reference[0]))
-            turn = 2.0 * math.acos(min(1.0, abs(float(self._reference[1] @ pose[1]))))
-        speed = float(np.linalg.norm(plant.object_velocity[:3]))
-        tips = plant.tip_forces
-        torque = float(np.mean(np.abs(plant.torque[plant.hand.flexion])))
-        grasped = tips[-1] > CONTACT_FORCE_N and bool((tips[:-1] > CONTACT_FORCE_N).any())
-        change = action - previous
-        return (
-            math.exp(-((distance / DISTANCE_SCALE_M) ** 2))
-            + 0.3 * math.exp(-((turn / TURN_SCALE_RAD) ** 2))
-            - 0.2 * min(1.0, speed / SPEED_SCALE_M_S)
-            - 0.4 * float(np.mean(np.maximum(tips - self._target, 0.0))) / self._target
-            - 0.5 * torque / TORQUE_SCALE_NM
-            - 0.05 * float(change @ change)
-            + 0.1 * grasped
-        )
+    Args:
+        state: of k episodes.
+        torque: mean |torque| of the flexion joints, N·m, (k,).
+        slip: way of the mass centre since the disturbances began, m, (k,); NaN before.
+        turn: the same for the angle, rad, (k,).
+        limit: force limit of the grip class, N, (k,).
+        action: of this step, (k, n_joints).
+        previous: of the step before, (k, n_joints).
+    """
+    speed = np.linalg.norm(state.twist[:, :3], axis=1)
+    target = TARGET_FORCE_SHARE * limit
+    excess = np.maximum(state.tips - target[:, None], 0.0).mean(axis=1)
+    touching = state.tips > CONTACT_FORCE_N
+    grasped = touching[:, -1] & touching[:, :-1].any(axis=1)
+    change = action - previous
+    return np.asarray(
+        np.exp(-((np.nan_to_num(slip) / DISTANCE_SCALE_M) ** 2))
+        + 0.3 * np.exp(-((np.nan_to_num(turn) / TURN_SCALE_RAD) ** 2))
+        - 0.2 * np.minimum(1.0, speed / SPEED_SCALE_M_S)
+        - 0.4 * excess / target
+        - 0.5 * torque / TORQUE_SCALE_NM
+        - 0.05 * (change * change).sum(axis=1)
+        + 0.1 * grasped
+    )

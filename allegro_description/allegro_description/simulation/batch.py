@@ -45,11 +45,17 @@ class Batch:
         """
         for plant in plants:
             plant.prepare()
+        self.step(plants, steps)
+        return np.array([not plant.unstable for plant in plants])
+
+    def step(self, plants: Sequence[Plant], steps: int) -> None:
+        """Run ``steps`` physics steps on plants whose pushes and payload are in place already."""
         if self._pool is None or len(plants) < 2:
             _step(plants, steps)
-        else:
-            list(self._pool.map(lambda k: _step(plants[k::self.threads], steps), range(self.threads)))
-        return np.array([not plant.unstable for plant in plants])
+            return
+        # small portions: grasps differ in cost, and the last thread should not be waited for
+        portion = max(1, min(8, len(plants) // (2 * self.threads)))
+        list(self._pool.map(lambda k: _step(plants[k:k + portion], steps), range(0, len(plants), portion)))
 
     def close(self) -> None:
         """Stop the workers."""

@@ -37,40 +37,55 @@ DISTURB_S = 1.6
 PULSE_FIRST_S, PULSE_EVERY_S, PULSE_LENGTH_S = 1.8, 0.6, 0.2
 PULSES = 7
 LEVELS = {'L0': 0.0, 'L1': 0.5, 'L2': 1.0, 'L3': 2.0, 'L4': 4.0}    # push, in object weights
+MAX_FACTOR = 20.0
 ARM_NOISE = {'L0': 0.0, 'L1': 0.5, 'L2': 1.0, 'L3': 2.0, 'L4': 3.0}  # rms arm acceleration, m/s² (OURS)
 PAYLOAD_CHANCE, PAYLOAD_FACTOR = 0.25, 0.5
 GRIP_FORCE_N = {'fragile': 4.0, 'normal': 10.0, 'robust': 20.0}
-MAX_SLIP_M, MAX_TURN_RAD, MAX_TORQUE_NM = 0.030, math.radians(60.0), 0.30
 # Where objects are presented: centre of a 20 x 40 x 30 mm box (x is set by the object's height over the palm).
 CRADLE = (0.050, 0.005, 0.012)
 CRADLE_HALF_YZ = (0.020, 0.015)
 PALM_FACE_X, CLEARANCE = 0.010, (0.004, 0.024)
-DROP_DISTANCE = 0.13                # m from the cradle: farther than any fingertip encloses
 
 
-@dataclass(frozen=True, slots=True)
-class EpisodeResult:
-    """What came out of an episode.
+@dataclass(frozen=True, slots=True, eq=False)
+class Script:
+    """What the world does to the object at a row of times; the first dimension is time.
 
     Attributes:
-        held: slip and turn within bounds at the end. success: held within the force and torque budget.
-        acquired: still in the hand when the disturbances begin.
-        dropped_at_s: when the object left the hand, s, or None.
-        slip_mm, turn_deg: motion relative to the palm since 1.6 s (NaN if it never got there).
-        mean_torque_nm: mean |torque| over flexion joints since 1.6 s (since 1.0 s if it ended earlier).
-        p99_tip_force_n: 99th percentile over time of the largest tip force, same window.
-        finished_s: time of the end, s.
+        gravity: palm frame, arm acceleration included, m/s², (n, 3).
+        force, point: the push, N in the palm frame and m in the object frame, (n, 3) each.
+        payload: added mass, kg, (n,).
+        hold: strength of the human's hand, 1 holds, 0 has let go, (n,).
     """
 
-    held: bool
-    success: bool
-    acquired: bool
-    dropped_at_s: float | None
-    slip_mm: float
-    turn_deg: float
-    mean_torque_nm: float
-    p99_tip_force_n: float
-    finished_s: float
+    gravity: Array
+    force: Array
+    point: Array
+    payload: Array
+    hold: Array
+
+
+def disturbance(level: str | float) -> tuple[str, float, float]:
+    """Name, push in object weights and rms arm acceleration (m/s²) of a level.
+
+    Args:
+        level: ``L0`` … ``L4``, or any push in object weights, as a number or its text; the arm's acceleration is then
+            interpolated between the named levels, and that of L4 beyond them.
+
+    Raises:
+        UnknownName: neither a level nor a number from 0 to 20.
+    """
+    if level in LEVELS:
+        name = str(level)
+        return name, LEVELS[name], ARM_NOISE[name]
+    try:
+        factor = float(level)
+    except ValueError:
+        factor = math.nan
+    if not 0.0 <= factor <= MAX_FACTOR:
+        raise UnknownName('level', str(level), [*LEVELS, f'0 … {MAX_FACTOR:g} (push in object weights)'])
+    noise = float(np.interp(factor, list(LEVELS.values()), list(ARM_NOISE.values())))
+    return f'{factor:g}', factor, noise
 
 
 class Episode:
@@ -87,7 +102,7 @@ class Episode:
         self,
         hand: HandModel,
         seed: int,
-        level: str = 'L1',
+        level: str | float = 'L1',
         object_set: str = 'train',
         *,
         tilt_max: float = math.pi,
@@ -98,8 +113,8 @@ class Episode:
         Args:
             hand: the hand; its ``pregrasp`` pose is the start.
             seed: 0 or more. Object, pose and directions do not depend on the level.
-            level: ``L0`` … ``L4``.
-            object_set: ``train`` or ``H1``.
+            level: ``L0`` … ``L4`` or a push in object weights, see :func:`disturbance`.
+            object_set: one of :data:`~allegro_description.simulation.objects.OBJECT_SETS`.
             tilt_max: largest angle between palm-up and the final gravity, rad (curriculum).
             obj: use this object instead of a drawn one.
 
@@ -107,56 +122,66 @@ class Episode:
             UnknownName: no such level or object set.
             ConfigError: a negative seed, or a hand whose fingers do not stand around the place of the object.
         """
-        if level not in LEVELS:
-            raise UnknownName('level', level, LEVELS)
+        name, factor, noise = disturbance(level)
         if not 0.0 <= tilt_max <= math.pi:
             raise ConfigError(f'tilt_max is {tilt_max}; allowed: 0 … pi rad')
         if (Kinematics(hand).tip_positions(hand.pose('pregrasp'))[:, 0] < CRADLE[0]).any():
             raise ConfigError(
                 f"{hand.name} does not close over the palm's +x side, where the object is presented; this task is for "
                 '4-finger hands')
-        self.seed, self.level, self.object_set = seed, level, object_set
+        self.seed, self.level, self.object_set = seed, name, object_set
         self.obj = obj or sample_object(object_rng(seed, object_set, 0), object_set)
         self.start = hand.pose('pregrasp')
         rng = object_rng(seed, object_set, 1)
         self.object_pose = _present(self.obj, rng)
         self.grip_class = str(rng.choice(list(GRIP_FORCE_N)))
         rng = object_rng(seed, object_set, 2)
-        angle = math.acos(1.0 - rng.uniform() * (1.0 - math.cos(tilt_max)))
+        self._tilt_angle = math.acos(1.0 - rng.uniform() * (1.0 - math.cos(tilt_max)))
         side = rng.uniform(0.0, 2 * math.pi)
-        self._tilt_axis, self._tilt_angle = np.array([0.0, math.cos(side), math.sin(side)]), angle
+        # where gravity goes to: tilting is about an axis across the palm's normal
+        self._sideways = GRAVITY * np.array([0.0, -math.sin(side), math.cos(side)])
         weight = self.obj.mass * GRAVITY
         self.pulses = [
-            (PULSE_FIRST_S + PULSE_EVERY_S * k, LEVELS[level] * weight * _direction(rng), self.obj.surface_point(rng))
+            (PULSE_FIRST_S + PULSE_EVERY_S * k, factor * weight * _direction(rng), self.obj.surface_point(rng))
             for k in range(PULSES)
         ]
         # Arm noise: four sinusoids an axis; amplitudes make the rms of the vector the level's value.
         self._noise_rate = 2 * math.pi * rng.uniform(0.5, 3.0, (4, 3))
         self._noise_phase = rng.uniform(0.0, 2 * math.pi, (4, 3))
-        self._noise_amplitude = ARM_NOISE[level] * math.sqrt(2.0 / 12.0)
+        self._noise_amplitude = noise * math.sqrt(2.0 / 12.0)
         chance, when = rng.uniform(), rng.uniform(2.0, 5.0)
         self.payload: tuple[float, float] | None = None
-        if chance < PAYLOAD_CHANCE and level != 'L0':
+        if chance < PAYLOAD_CHANCE and factor > 0.0:
             self.payload = (float(when), PAYLOAD_FACTOR * self.obj.mass)
+
+    def script(self, times: Array) -> Script:
+        """Everything at ``times`` (s since the start, (n,))."""
+        t = np.asarray(times, dtype=np.float64)
+        share = np.clip((t - TILT_S[0]) / (TILT_S[1] - TILT_S[0]), 0.0, 1.0)
+        angle = self._tilt_angle * share * share * (3.0 - 2.0 * share)
+        gravity = np.cos(angle)[:, None] * np.array(PALM_UP) + np.sin(angle)[:, None] * self._sideways
+        if self._noise_amplitude > 0.0:
+            since = np.maximum(t - DISTURB_S, 0.0)
+            wave = np.sin(self._noise_rate * since[:, None, None] + self._noise_phase).sum(axis=1)
+            gravity = gravity - (np.minimum(since / 0.2, 1.0) * self._noise_amplitude)[:, None] * wave
+        force, point = np.zeros((t.size, 3)), np.zeros((t.size, 3))
+        for start, push, where in self.pulses:
+            now = (start <= t) & (t < start + PULSE_LENGTH_S)
+            force[now], point[now] = push, where
+        payload = np.zeros(t.size)
+        if self.payload is not None:
+            payload[t >= self.payload[0]] = self.payload[1]
+        hold = np.clip((RELEASE_S[1] - t) / (RELEASE_S[1] - RELEASE_S[0]), 0.0, 1.0)
+        return Script(gravity, force, point, payload, hold)
 
     def gravity(self, t: float) -> Array:
         """Gravity in the palm frame at ``t`` (s), arm acceleration included, m/s², (3,)."""
-        share = min(max((t - TILT_S[0]) / (TILT_S[1] - TILT_S[0]), 0.0), 1.0)
-        smooth = share * share * (3.0 - 2.0 * share)
-        x, y, z = self._tilt_axis.tolist()
-        vector = axis_rotation((x, y, z), self._tilt_angle * smooth) @ np.array(PALM_UP)
-        if self._noise_amplitude > 0.0 and t > DISTURB_S:
-            fade = min((t - DISTURB_S) / 0.2, 1.0)
-            wave = np.sin(self._noise_rate * (t - DISTURB_S) + self._noise_phase).sum(axis=0)
-            vector = vector - fade * self._noise_amplitude * wave
-        return np.asarray(vector)
+        return np.asarray(self.script(np.array([t])).gravity[0])
 
     def push(self, t: float) -> tuple[Array, Array]:
         """Disturbance at ``t``: force (N, palm frame) and point (m, object frame); zero force between pulses."""
-        for start, force, point in self.pulses:
-            if start <= t < start + PULSE_LENGTH_S:
-                return force, point
-        return np.zeros(3), np.zeros(3)
+        now = self.script(np.array([t]))
+        return now.force[0], now.point[0]
 
     def hold(self, t: float) -> float:
         """Strength of the human's hand at ``t``: 1 holds, 0 has let go."""
@@ -180,59 +205,11 @@ class Episode:
 
     def apply(self, t: float, plant: Plant) -> None:
         """Set gravity, push, payload and the human's hand for the step that begins at ``t`` (s)."""
-        plant.set_gravity(self.gravity(t))
-        plant.push(*self.push(t))
-        plant.set_payload(self.payload[1] if self.payload is not None and t >= self.payload[0] else 0.0)
-        plant.hold_object(self.hold(t))
-
-
-class Score:
-    """Judges an episode from what the plant does; call :meth:`update` at a fixed period of at most 20 ms."""
-
-    def __init__(self, hand: HandModel, episode: Episode) -> None:
-        """Start a score sheet."""
-        self._flexion, self._episode = hand.flexion, episode
-        self._reference: tuple[Array, Array] | None = None
-        self._torque: list[float] = []
-        self._tip: list[float] = []
-        self._slip, self._turn = math.nan, math.nan
-        self._dropped_at: float | None = None
-        self.result: EpisodeResult | None = None
-
-    def update(self, t: float, plant: Plant) -> EpisodeResult | None:
-        """Take the state at ``t`` (s since the start); returns the result once the episode is over."""
-        if self.result is not None:
-            return self.result
-        pose = plant.object_pose
-        if pose is None:
-            raise ConfigError('a score needs a plant with an object')
-        xyz, quat = _centre_of_mass(pose, self._episode.obj), pose[1]
-        if t >= RELEASE_S[1]:
-            self._torque.append(float(np.mean(np.abs(plant.torque[self._flexion]))))
-            self._tip.append(float(plant.tip_forces.max(initial=0.0)))
-        if t >= DISTURB_S - 1e-9 and self._reference is None:
-            self._reference = (xyz, quat)
-            self._torque, self._tip = self._torque[-1:], self._tip[-1:]
-        if self._reference is not None:
-            self._slip = float(np.linalg.norm(xyz - self._reference[0]))
-            self._turn = 2.0 * math.acos(min(1.0, abs(float(self._reference[1] @ quat))))
-        if t >= RELEASE_S[0] and float(np.linalg.norm(xyz - np.array(CRADLE))) > DROP_DISTANCE:
-            self._dropped_at = t
-        if self._dropped_at is not None or t >= DURATION_S - 1e-9:
-            self.result = self._finish(t)
-        return self.result
-
-    def _finish(self, t: float) -> EpisodeResult:
-        kept = self._dropped_at is None
-        held = kept and self._slip <= MAX_SLIP_M and self._turn <= MAX_TURN_RAD
-        torque = float(np.mean(self._torque)) if self._torque else 0.0
-        tip = float(np.percentile(self._tip, 99)) if self._tip else 0.0
-        success = held and tip <= GRIP_FORCE_N[self._episode.grip_class] and torque <= MAX_TORQUE_NM
-        return EpisodeResult(
-            held=held, success=success, acquired=self._reference is not None, dropped_at_s=self._dropped_at,
-            slip_mm=1e3 * self._slip, turn_deg=math.degrees(self._turn), mean_torque_nm=torque,
-            p99_tip_force_n=tip, finished_s=t,
-        )
+        now = self.script(np.array([t]))
+        plant.set_gravity(now.gravity[0])
+        plant.push(now.force[0], now.point[0])
+        plant.set_payload(float(now.payload[0]))
+        plant.hold_object(float(now.hold[0]))
 
 
 def _present(obj: ObjectSpec, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -248,10 +225,6 @@ def _present(obj: ObjectSpec, rng: np.random.Generator) -> tuple[Array, Array]:
     y, z = rng.uniform(-1.0, 1.0, 2) * CRADLE_HALF_YZ
     x = PALM_FACE_X + obj.support(turn) + rng.uniform(*CLEARANCE)
     return np.array([x, CRADLE[1] + y, CRADLE[2] + z]), quat
-
-
-def _centre_of_mass(pose: tuple[Array, Array], obj: ObjectSpec) -> Array:
-    return np.asarray(pose[0] + _matrix(pose[1]) @ np.array(obj.com))
 
 
 def _direction(rng: np.random.Generator) -> Array:

@@ -6,10 +6,12 @@ emulator (torque input, 3 ms, real time) and training (position input, 4 ms).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
 from allegro_description.errors import AllegroError, CommandRefused, ConfigError
 from allegro_description.mjcf import HUMAN, OBJECT, Physics, Scene, build_mjcf, tip_sensor
@@ -24,6 +26,26 @@ HUMAN_STIFFNESS = 300.0             # N/m
 HUMAN_IMPEDANCE = 0.9               # MuJoCo's d: the arm makes the object appear 1/(1-d) times heavier
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Addresses:
+    """Where the values of a hand lie in MuJoCo's arrays; the same for every plant of that hand that has an object.
+
+    Attributes:
+        position, velocity, actuator: of the joints, canonical order.
+        taxels, tips: in ``sensordata``.
+        body, object_position, object_velocity: of the object; -1 without one.
+    """
+
+    position: NDArray[np.intp]
+    velocity: NDArray[np.intp]
+    actuator: NDArray[np.intp]
+    taxels: NDArray[np.intp]
+    tips: NDArray[np.intp]
+    body: int
+    object_position: int
+    object_velocity: int
+
+
 class Plant:
     """One hand and at most one object.
 
@@ -33,6 +55,7 @@ class Plant:
         timestep: s.
         actuation: ``torque`` or ``position``.
         model, data: the MuJoCo objects, for renderers and batch steppers.
+        addresses: where the hand's values lie in them.
     """
 
     def __init__(
@@ -65,6 +88,9 @@ class Plant:
             self._oq, self._ov = int(free.qposadr[0]), int(free.dofadr[0])
             self._weld = int(self.model.equality(HUMAN).id)
             self._com = np.array(obj.com)
+        self.addresses = Addresses(
+            self._q, self._v, self._u, self._touch, self._tips, *(
+                (-1, -1, -1) if obj is None else (self._body, self._oq, self._ov)))
         self._force = np.zeros(3)
         self._point = np.zeros(3)
         self._payload = 0.0
@@ -135,6 +161,10 @@ class Plant:
         self.model.actuator_gainprm[self._u, 0] = kp
         self.model.actuator_biasprm[self._u, 1] = -kp
         self.model.actuator_biasprm[self._u, 2] = -kd
+
+    def settle_constants(self) -> None:
+        """Derive anew what MuJoCo computes of masses and armatures; call it after changing them, then :meth:`reset`."""
+        mujoco.mj_setConst(self.model, self.data)
 
     def advance(self, steps: int = 1) -> None:
         """Run ``steps`` physics steps. Releases the interpreter lock.

@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from allegro_description.errors import ConfigError
 from allegro_description.model import HandModel
@@ -98,6 +99,16 @@ class TactileSensor:
         self._delayed = np.zeros(n)
         self._last = self._offset * self.alive if p.quantum == 0.0 else self._quantised(self._offset * self.alive)
 
+    @property
+    def drawn(self) -> Array:
+        """Area, dead zone, gain, offset, phase and rate of the drift of every cell, (6, n_taxels)."""
+        return np.stack([self._area, self._dead_zone, self._gain, self._offset, self._phase, self._drift_rate])
+
+    @property
+    def baseline(self) -> Array:
+        """The last reading; before the first one what an untouched cell shows, Pa, (n_taxels,)."""
+        return self._last
+
     def sense(self, taxel_forces: Array, dt: float) -> Array:
         """Advance by ``dt`` (s) with normal forces (N, (n_taxels,)) and return raw readings, Pa, (n_taxels,).
 
@@ -125,3 +136,64 @@ class TactileSensor:
 
     def _quantised(self, raw: Array) -> Array:
         return np.asarray(np.floor(raw / self.params.quantum + 1e-9) * self.params.quantum)
+
+
+class TactileBank:
+    """The cells of many hands side by side, each as a :class:`TactileSensor` that is read at one fixed period."""
+
+    def __init__(self, hand: HandModel, count: int, period: float, samples: int) -> None:
+        """Prepare ``count`` places.
+
+        Args:
+            hand: the hand.
+            count: how many hands.
+            period: s between two readings.
+            samples: readings of one episode at most.
+        """
+        self._hand, self._period, self._samples = hand, period, samples
+        n = len(hand.taxels)
+        self._cells: list[TactileSensor | None] = [None] * count
+        self._fixed = np.zeros((6, count, n))               # area, dead zone, gain, offset, phase, drift rate
+        self._fixed[0] = 1.0
+        self._alive, self._lag = np.ones((count, n), dtype=bool), np.zeros(count, dtype=np.intp)
+        self._step = np.zeros(count, dtype=np.intp)
+        self._filtered, self._last = np.zeros((count, n)), np.zeros((count, n))
+        self._lost = np.zeros((count, samples, n), dtype=bool)
+        self._line: Array = np.zeros((count, 1, n))
+        self._saturation = hand.actuation.tactile_saturation_pa
+        self.params = params_for(hand)
+        self._line = np.zeros((count, self._lags(self.params.delay[1]) + 1, n))
+
+    def start(self, place: int, rng: np.random.Generator) -> None:
+        """Draw the cells of a new episode."""
+        cells = TactileSensor(self._hand, rng, self.params)
+        self._fixed[:, place] = cells.drawn
+        self._alive[place], self._lag[place] = cells.alive, self._lags(cells.delay)
+        self._step[place] = 0
+        self._filtered[place] = self._line[place] = 0.0
+        self._last[place] = cells.baseline
+        self._lost[place] = rng.uniform(size=self._lost.shape[1:]) < self.params.dropout
+
+    def sense(self, which: NDArray[np.intp], taxel_forces: Array) -> Array:
+        """Advance some places by one period with normal forces (N, (k, n_taxels)); raw readings, Pa, (k, n_taxels)."""
+        p = self.params
+        area, dead_zone, gain, offset, phase, rate = self._fixed[:, which]
+        step = self._step[which]
+        pressure = np.maximum(taxel_forces / area - dead_zone, 0.0) * gain
+        share = 1.0 - np.exp(-self._period / p.tau) if p.tau > 0 else 1.0
+        self._filtered[which] += share * (pressure - self._filtered[which])
+        depth = self._line.shape[1]
+        self._line[which, step % depth] = self._filtered[which]
+        delayed = self._line[which, (step - self._lag[which]) % depth]
+        time = (step + 1)[:, None] * self._period
+        raw = np.clip(delayed + offset + p.drift * np.sin(phase + rate * time), 0.0, self._saturation)
+        raw = raw * self._alive[which]
+        if p.quantum > 0.0:
+            raw = np.floor(raw / p.quantum + 1e-9) * p.quantum
+        raw = np.where(self._lost[which, step], self._last[which], raw)
+        self._last[which] = raw
+        self._step[which] = np.minimum(step + 1, self._samples - 1)
+        return np.asarray(raw)
+
+    def _lags(self, delay: float) -> int:
+        return int(np.ceil(delay / self._period - 1e-6))

@@ -13,7 +13,8 @@ from typing import Any
 
 from allegro_description.errors import CommandRefused
 from allegro_description.model import HandModel
-from allegro_description.simulation.episode import DURATION_S, Episode, EpisodeResult, Score
+from allegro_description.simulation.episode import DURATION_S, Episode
+from allegro_description.simulation.score import EpisodeResult, Score
 
 from allegro_driver.emulator.plant_world import PlantWorld
 
