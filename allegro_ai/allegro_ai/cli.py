@@ -14,12 +14,13 @@ EPILOG = """examples:
   allegro-ai list                                   policies, inference backends, hands
   allegro-ai bundle check tactile_hold_linear       everything the policy node checks before it may run
   allegro-ai bundle card tactile_hold_linear        what the policy is, and what was measured
+  allegro-ai import hora model.ckpt --output DIR    a bundle of an in-hand rotation policy trained elsewhere
   allegro-ai train --seed 1                         train the linear policy in simulation
   allegro-ai evaluate runs/training/*.json          closed loop, beside the baselines
 
 Errors are one sentence, exit code 2."""
 
-LIGHT = {'allegro_ai.bundle_commands': ('list', 'bundle')}
+LIGHT = {'allegro_ai.bundle_commands': ('list', 'bundle'), 'allegro_ai.importing.commands': ('import',)}
 """Modules whose ``add_commands(subparsers)`` registers these commands; they import quickly."""
 
 SIMULATED = {'allegro_ai.training.commands': ('train', 'evaluate', 'publish')}

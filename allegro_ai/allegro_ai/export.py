@@ -88,7 +88,7 @@ def linear_contract(
         'joints': list(model.joint_names),
         'runtime': {'rate_hz': rate_hz, 'rate_tolerance': 0.1, 'latency_budget_ms': 5.0, 'opset': OPSET,
                     'providers': ['CPU'], 'history': {'kind': 'none', 'steps': 1}, 'state': []},
-        'inputs': [_input(model, term) for term in INPUTS],
+        'inputs': [term_entry(model, term) for term in INPUTS],
         'observation': spec_values,
         'timing': {'pairing': 'obs[t+1] with target[t]', 'first_target': 'measured_position'},
         'output': {'name': 'action', 'shape': [n], 'range': [-1, 1], 'elements': 'joints'},
@@ -111,7 +111,8 @@ def linear_contract(
     }
 
 
-def _input(model: HandModel, name: str) -> dict[str, Any]:
+def term_entry(model: HandModel, name: str) -> dict[str, Any]:
+    """The entry of ``inputs`` for one observation term of a hand."""
     term = terms(model)[name]
     touch = name.startswith('tactile')
     entry: dict[str, Any] = {

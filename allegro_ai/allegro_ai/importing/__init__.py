@@ -1,0 +1,1 @@
+"""Policies and networks that were trained elsewhere, made into bundles."""
