@@ -31,7 +31,8 @@ ROS = re.compile(r'^(rclpy|rcl_interfaces|ament_index_python|builtin_interfaces|
 LAUNCH = {'launch', 'launch_ros'}
 HEAVY = {  # library: where it may be imported
     'mujoco': ('allegro_description/allegro_description/simulation/',),
-    'torch': ('allegro_ai/allegro_ai/backends/', 'allegro_ai/allegro_ai/training/'),
+    'torch': ('allegro_ai/allegro_ai/backends/', 'allegro_ai/allegro_ai/training/',
+              'allegro_ai/allegro_ai/importing/hora_', 'allegro_ai/allegro_ai/evidence/hora_'),
     'onnxruntime': ('allegro_ai/allegro_ai/backends/',),
     'openvino': ('allegro_ai/allegro_ai/backends/',),
     'onnx': ('allegro_ai/allegro_ai/',),
