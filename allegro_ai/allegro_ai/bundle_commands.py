@@ -90,8 +90,9 @@ def _check(args: argparse.Namespace) -> int:
                          **signing.settings(args.require_signature, args.trusted))
     policy = bundle.policy(args.backend, args.precision)
     p99 = warm_up(bundle, policy, max(args.warmup, 1))
-    golden = f'agree within {golden_tolerance(bundle.contract, args.backend, args.precision):g}' if policy.backend.faithful else \
-        f'not checked: backend {args.backend} does not compute the graph'
+    golden = f'not checked: backend {args.backend} does not compute the graph'
+    if policy.backend.faithful:
+        golden = f'agree within {golden_tolerance(bundle.contract, args.backend, args.precision):g}'
     budget, report = bundle.contract['runtime']['latency_budget_ms'], bundle.report
     kind = ', a workload with random weights: never for a real hand' if bundle.workload else ''
     print(table([
@@ -104,7 +105,8 @@ def _check(args: argparse.Namespace) -> int:
         {'check': 'graph', 'result': f'{report.parameters} finite numbers, {sum(report.operators.values())} plain '
                                      f'operators, opset {report.opset}, belongs to this contract'},
         {'check': 'golden vectors', 'result': golden},
-        {'check': 'inference time', 'result': f'p99 {p99:.3f} ms on {args.backend} in {args.precision}, budget {budget:g} ms'},
+        {'check': 'inference time',
+         'result': f'p99 {p99:.3f} ms on {args.backend} in {args.precision}, budget {budget:g} ms'},
         {'check': 'on hardware', 'result': bundle.contract['evaluation']['sim2real']},
     ]))
     return 0
@@ -162,19 +164,19 @@ def _folder(path: Path) -> Path:
 
 def _sign(args: argparse.Namespace) -> int:
     path, files, contract = _read(args.bundle)
-    key = signing.read_secret_key(Path(args.key))
-    if _folder(path).resolve() in Path(args.key).resolve().parents:
-        raise BundleError(f'{args.key}: a secret key must not lie in the bundle; move it out')
+    key, folder = signing.read_secret_key(Path(args.key)), _folder(path)
     comment = args.comment or f'{_name(contract)}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC'
     if not comment.isprintable():
         raise BundleError('the comment of a signature is one line of printable text')
-    (path / contents.SIGNATURE).write_bytes(signing.sign(files, key, comment))
-    print(f'{path / contents.SIGNATURE} written: {comment}')
+    (folder / contents.SIGNATURE).write_bytes(signing.sign(files, key, comment))
+    print(f'{folder / contents.SIGNATURE} written: {comment}')
     print(f'public key for trust stores: {key.public.text()}')
     return 0
 
 
 def _key(args: argparse.Namespace) -> int:
+    if (Path(args.file).parent / contents.CONTRACT).exists():
+        raise BundleError(f'{args.file}: a secret key must not lie in a bundle; choose another place')
     key = signing.new_key(args.name)
     public = signing.write_key(key, Path(args.file))
     print(f'secret key {args.file} (keep it to yourself), public key {public}:\n{key.public.text()}')

@@ -14,6 +14,9 @@ EPILOG = """examples:
   allegro-ai list                                   policies, inference backends, hands
   allegro-ai bundle check tactile_hold_linear       everything the policy node checks before it may run
   allegro-ai bundle card tactile_hold_linear        what the policy is, and what was measured
+  allegro-ai bundle diff OLD NEW                    how two bundles differ, in words
+  allegro-ai bundle sign FOLDER --key FILE          sign it; check --require-signature refuses all others
+  allegro-ai bundle pack tactile_hold_linear        one file instead of a folder; unpack does the reverse
   allegro-ai import hora model.ckpt --output DIR    a bundle of an in-hand rotation policy trained elsewhere
   allegro-ai train --seed 1                         train the linear policy in simulation
   allegro-ai evaluate runs/training/*.json          closed loop, beside the baselines

@@ -24,7 +24,12 @@ METADATA = {'name': 'allegro.bundle', 'version': 'allegro.version', 'schema': 'a
 
 
 def _refuse(field: str, problem: str, remedy: str = 'Export the bundle again') -> BundleError:
-    return BundleError(f'policy.yaml: {field} {problem}. {remedy}')
+    return BundleError(f'policy.yaml: {_cut(field, 120)} {_cut(problem, 900)}. {remedy}')
+
+
+def _cut(text: str, length: int) -> str:
+    """A sentence stays one, whatever a file holds."""
+    return text if len(text) <= length else text[:length - 1] + '…'
 
 
 def check_itself(contract: Contract) -> None:
@@ -66,6 +71,8 @@ def check_itself(contract: Contract) -> None:
     for entry in contract['inputs']:
         if entry['on_missing'] == 'mask' and entry.get('mask') not in seen:
             raise _refuse(f'inputs.{entry["name"]}.mask', f'is {entry.get("mask")!r}, which is no input of this policy')
+    if contract['provenance']['touch_used'] and not any(name.startswith('tactile') for name in seen) and not workload:
+        raise _refuse('provenance.touch_used', 'is true, but no input is touch')
     spec, safety = contract['observation'], contract['safety']
     if spec['contact_off_kpa'] > spec['contact_on_kpa']:
         raise _refuse('observation.contact_off_kpa', 'is above contact_on_kpa')

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -68,18 +69,10 @@ def inspect(model: bytes) -> GraphReport:
         proto = onnx.load_model_from_string(model)
     except Exception as error:  # protobuf has its own exception classes per implementation
         raise BundleError(f'policy.onnx: not an ONNX file ({type(error).__name__}); export the policy again') from error
-    try:
-        return _examine(proto)
-    except UnicodeDecodeError as error:  # the parser lets any bytes pass as text; reading them does not
-        raise BundleError(f'policy.onnx: holds a name that is no text ({error.reason}); export it again') from error
-
-
-def _examine(proto: onnx.ModelProto) -> GraphReport:
+    _refuse_no_text(proto)
     _refuse_extras(proto)
     try:
         onnx.checker.check_model(proto)
-    except UnicodeDecodeError:
-        raise
     except Exception as error:  # ValidationError, and what its C++ side lets through
         said = ' '.join(str(error).split())
         raise BundleError(f'policy.onnx: not a valid graph: {said[:300]}') from error
@@ -111,6 +104,18 @@ def _examine(proto: onnx.ModelProto) -> GraphReport:
     opset = next(o.version for o in proto.opset_import if o.domain in ('', 'ai.onnx'))
     metadata = {p.key: p.value for p in proto.metadata_props}
     return GraphReport(spec, opset, proto.producer_name, metadata, parameters, operators, measure(proto).macs)
+
+
+def _refuse_no_text(message: Any) -> None:
+    """The parser lets any bytes pass as text; names that are none would surprise whoever reads them."""
+    for kind, value in message.ListFields():
+        if kind.type == kind.TYPE_STRING:
+            texts = [value] if isinstance(value, (str, bytes)) else value
+            if any(isinstance(text, bytes) for text in texts):  # how protobuf gives what is no text
+                raise BundleError(f'policy.onnx: {kind.name} holds bytes that are no text; export it again')
+        elif kind.type == kind.TYPE_MESSAGE:
+            for part in value if hasattr(value, '__len__') else [value]:
+                _refuse_no_text(part)
 
 
 def _refuse_extras(proto: onnx.ModelProto) -> None:

@@ -139,7 +139,7 @@ def _parse_sums(raw: bytes, where: str) -> dict[str, str]:
     table: dict[str, str] = {}
     for line in raw.decode('utf-8', errors='replace').splitlines():
         digest, _, name = line.partition('  ')
-        if len(digest) != 64 or not name or name in table:
+        if len(digest) != 64 or not 0 < len(name) <= 200 or name in table:
             raise BundleError(f'{where}: {SUMS} holds a damaged line {line[:200]!r}; copy the bundle again')
         table[name] = digest
     return table

@@ -77,6 +77,8 @@ class OodModel:
         missing = {'terms', 'mean', 'scale', 'whiten'} - set(arrays)
         if missing:
             raise BundleError(f'{FILE}: {sorted(missing)} missing; export the bundle again')
+        if arrays['terms'].ndim != 1 or any(arrays[n].dtype.kind != 'f' for n in ('mean', 'scale', 'whiten')):
+            raise BundleError(f'{FILE}: terms must be a list of names, the others numbers; export the bundle again')
         self.terms = tuple(str(name) for name in arrays['terms'])
         unknown = [name for name in self.terms if name not in sizes]
         if unknown or not self.terms:

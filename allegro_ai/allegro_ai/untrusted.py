@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Hashable
@@ -120,8 +121,9 @@ def parse_arrays(raw: bytes, where: str) -> dict[str, NDArray[Any]]:
                 arrays[name] = _array(archive.read(entry))
     except BundleError:
         raise
+    # RecursionError is a RuntimeError; numpy reads headers with Python's tokenizer
     except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError, NotImplementedError,
-            OverflowError, TypeError, SyntaxError, MemoryError) as error:  # RecursionError is a RuntimeError
+            OverflowError, TypeError, SyntaxError, MemoryError, tokenize.TokenError) as error:
         said = f'{type(error).__name__}: {" ".join(str(error).split())}'
         raise BundleError(f'{where}: not a plain numpy archive ({said[:200]}); export the bundle again') from error
     return arrays

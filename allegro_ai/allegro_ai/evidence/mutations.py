@@ -28,7 +28,7 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -169,7 +169,8 @@ def _work(paths: Sequence[Path], seed: int, numbers: range, at: Any, results: An
     results.put(tally)
 
 
-def run(paths: Sequence[Path], count: int, seed: int, processes: int, batch: int = 2000) -> Tally:
+def run(paths: Sequence[Path], count: int, seed: int, processes: int, batch: int = 2000,
+        work: Callable[..., None] = _work) -> Tally:
     """Judge ``count`` mutants in worker processes, which may crash or hang without ending the run."""
     total, done = Tally(), 0
     spawn = multiprocessing.get_context('spawn')
@@ -179,7 +180,7 @@ def run(paths: Sequence[Path], count: int, seed: int, processes: int, batch: int
         while waiting and len(active) < processes:
             numbers = waiting.pop(0)
             at, results = spawn.Value('q', -1), spawn.SimpleQueue()
-            process = spawn.Process(target=_work, args=(paths, seed, numbers, at, results), daemon=True)
+            process = spawn.Process(target=work, args=(paths, seed, numbers, at, results), daemon=True)
             process.start()
             active.append((process, numbers, at, results, [-1.0, time.monotonic()]))
         time.sleep(0.05)
