@@ -89,13 +89,13 @@ def test_the_card_prints_what_speaks_against_the_policy_too(bundle):
     contract['evaluation']['headline'] = HEADLINE
     rows = [{'policy': 'touch, seed 1', 'success': 0.612},
             {'policy': 'no touch, seed 1', 'success': 0.655, 'held': True}]
-    card = model_card(contract, {'rows': rows, 'notes': ['simulated']}, {'parameters': 84, 'operators': {}, 'bytes': 9})
+    facts = {'parameters': 84, 'operators': {}, 'bytes': 9, 'macs': 7}
+    card = model_card(contract, {'rows': rows, 'notes': ['simulated']}, facts)
     for part in ('61.2%', '55.7% … 66.4%', '320 simulated episodes', 'open loop 0.12, 50.0%',
                  'without touch**: 65.5%', '| no touch, seed 1 | 0.655 | True |', 'not validated on hardware'):
         assert part in card
     contract['evaluation']['headline'] = {**HEADLINE, 'no_touch': None}
-    assert 'nothing is known about the use of touch' in model_card(contract, {}, {'parameters': 0, 'operators': {},
-                                                                                   'bytes': 0})
+    assert 'nothing is known about the use of touch' in model_card(contract, {}, facts)
 
 
 def test_tables_show_every_column_once():
