@@ -88,8 +88,10 @@ def build_mjcf(
     friction = scene.obj.friction if scene.obj else scene.friction
     root = ElementTree.Element('mujoco', model=model.name)
     _add(root, 'compiler', angle='radian', eulerseq='XYZ', autolimits='true')
-    _add(root, 'option', timestep=timestep, integrator='implicitfast', cone='elliptic', impratio=10,
-         gravity=(-9.81, 0, 0), iterations=30, ls_iterations=20, tolerance=1e-7)
+    option = _add(root, 'option', timestep=timestep, integrator='implicitfast', cone='elliptic', impratio=10,
+                  gravity=(-9.81, 0, 0), iterations=30, ls_iterations=20, tolerance=1e-7)
+    # Objects are edited in place, which the trees of the middle phase do not follow; few geoms, so it saves nothing.
+    _add(option, 'flag', midphase='disable')
     _add(root, 'size', memory='4M')
     default = _add(root, 'default')
     # Friction of two geoms combines by maximum, so both sides carry the same value.
@@ -229,14 +231,25 @@ def _shape(parent: ElementTree.Element, tag: str, name: str, shape: Shape, **mor
 
 
 def _object(root: ElementTree.Element, world: ElementTree.Element, obj: ObjectSpec) -> None:
+    assets = root.find('asset')
+    assert assets is not None
     _add(world, 'body', name=HUMAN, mocap='true', pos=(0.25, 0, 0))
     body = _add(world, 'body', name=OBJECT, pos=(0.25, 0, 0))
     _add(body, 'freejoint', name=OBJECT)
-    _add(body, 'inertial', pos=obj.com, mass=obj.mass, diaginertia=obj.inertia)
-    if obj.shape == 'ellipsoid':
-        _add(body, 'geom', name=OBJECT, type='ellipsoid', size=obj.size, rgba=obj.rgba)
-    else:
-        _shape(body, 'geom', OBJECT, Shape(obj.shape, obj.size), rgba=obj.rgba)
+    _add(body, 'inertial', pos=obj.com, quat=obj.inertia_quat, mass=obj.mass, diaginertia=obj.inertia)
+    for k, solid in enumerate(s for s in obj.solids if s.weight > 0):
+        name = OBJECT if k == 0 else f'{OBJECT}_{k}'
+        size: tuple[float, ...] = solid.size
+        if solid.kind == 'hull':
+            mesh = _add(assets, 'mesh', name=name, vertex=[v for vertex in solid.vertices for v in vertex])
+            _add(body, 'geom', name=name, type='mesh', mesh=mesh.get('name'), pos=solid.xyz, quat=solid.quat,
+                 rgba=obj.rgba)
+            continue
+        if solid.kind == 'box':
+            size = tuple(v / 2 for v in size)
+        elif len(size) == 2:
+            size = (size[0], size[1] / 2)
+        _add(body, 'geom', name=name, type=solid.kind, size=size, pos=solid.xyz, quat=solid.quat, rgba=obj.rgba)
     equality = _add(root, 'equality')
     _add(equality, 'weld', name=HUMAN, body1=OBJECT, body2=HUMAN, relpose=(0, 0, 0, 1, 0, 0, 0), active='false')
 

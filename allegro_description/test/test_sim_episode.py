@@ -7,7 +7,8 @@ import pytest
 from allegro_description.errors import ConfigError, UnknownName
 from allegro_description.model import available_hands, load_hand
 from allegro_description.simulation.episode import GRIP_FORCE_N, LEVELS, Episode
-from allegro_description.simulation.objects import SHAPES, ObjectSpec, object_rng, sample_object
+from allegro_description.simulation.object_sets import FAMILIES, sample_object
+from allegro_description.simulation.objects import ObjectSpec, object_rng
 from allegro_description.simulation.plant import GRAVITY, Plant
 from allegro_description.simulation.score import DROP_DISTANCE, Score
 
@@ -99,7 +100,7 @@ def test_level_changes_only_the_disturbances():
 def test_sets_and_seeds_are_disjoint():
     drawn = {sample_object(object_rng(s, name, 0), name) for s in range(300) for name in ('train', 'H1')}
     assert len(drawn) == 600
-    assert {o.shape for o in drawn} == set(SHAPES)
+    assert {o.shape for o in drawn} == set(FAMILIES)
     assert all(0.03 <= o.mass <= 0.40 and 0.35 <= o.friction <= 1.2 for o in drawn)
     assert all(np.all(np.abs(o.com) <= np.array(o.extent) / 8 + 1e-12) for o in drawn)
 
@@ -154,7 +155,7 @@ def test_presented_objects_do_not_overlap_the_hand():
         plant = Plant(HAND, e.obj, timestep=0.004, actuation='position')
         e.reset(plant)
         assert plant.object_penetration < 0.0005
-        assert np.linalg.norm(plant.object_pose[0] - e.object_pose[0]) <= 0.0601
+        assert np.linalg.norm(plant.object_pose[0] - e.object_pose[0]) <= 0.1201
 
 
 def score_sheet(level='L0', seed=0):

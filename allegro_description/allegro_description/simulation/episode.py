@@ -26,8 +26,10 @@ import numpy as np
 from allegro_description.errors import ConfigError, UnknownName
 from allegro_description.kinematics import Kinematics, axis_rotation
 from allegro_description.model import HandModel
-from allegro_description.simulation.objects import ObjectSpec, object_rng, sample_object
+from allegro_description.simulation.object_sets import sample_object
+from allegro_description.simulation.objects import ObjectSpec, object_rng
 from allegro_description.simulation.plant import GRAVITY, PALM_UP, Plant
+from allegro_description.simulation.solids import matrix, quaternion
 from allegro_description.state import Array
 
 DURATION_S = 6.0
@@ -44,6 +46,10 @@ GRIP_FORCE_N = {'fragile': 4.0, 'normal': 10.0, 'robust': 20.0}
 # Where objects are presented: centre of a 20 x 40 x 30 mm box (x is set by the object's height over the palm).
 CRADLE = (0.050, 0.005, 0.012)
 CRADLE_HALF_YZ = (0.020, 0.015)
+LONG_EDGE = 0.078                   # m: a compound with a longer edge is laid across the fingers
+FLAT_RATIO = 1.3                    # second to third edge of one that is gripped by its thin side
+MAX_YAW = 0.35                      # rad
+LIFTS = 61                          # of 2 mm, until the object does not touch the hand
 PALM_FACE_X, CLEARANCE = 0.010, (0.004, 0.024)
 
 
@@ -196,7 +202,7 @@ class Episode:
             velocity: the hand's joint velocities, rad/s; at rest if None.
         """
         xyz, quat = self.object_pose
-        for lift in range(31):
+        for lift in range(LIFTS):
             pose = (xyz + np.array([0.002 * lift, 0.0, 0.0]), quat)
             plant.reset(self.start if position is None else position, pose, velocity)
             if plant.object_penetration < 0.0005:
@@ -213,15 +219,25 @@ class Episode:
 
 
 def _present(obj: ObjectSpec, rng: np.random.Generator) -> tuple[Array, Array]:
-    """A pose over the palm: long objects across the fingers, the others any way round."""
+    """A pose over the palm: long objects across the fingers and their thin side into the grip, the others any way."""
     if obj.shape in ('capsule', 'cylinder'):
-        spin, yaw = rng.uniform(-math.pi, math.pi), rng.uniform(-0.35, 0.35)
-        turn = (axis_rotation((1.0, 0.0, 0.0), yaw - math.pi / 2) @ axis_rotation((0.0, 0.0, 1.0), spin))
-        quat = _quaternion(turn)
+        spin, yaw = rng.uniform(-math.pi, math.pi), rng.uniform(-MAX_YAW, MAX_YAW)
+        turn = axis_rotation((1.0, 0.0, 0.0), yaw - math.pi / 2) @ axis_rotation((0.0, 0.0, 1.0), spin)
+        quat = quaternion(turn)
+    elif obj.parts and max(obj.extent) > LONG_EDGE:
+        thin, middle, long = np.argsort(obj.extent).tolist()
+        turn = np.zeros((3, 3))
+        turn[0, middle] = turn[1, long] = 1.0
+        turn[2, thin] = np.linalg.det(turn + np.eye(3)[[2]].T @ np.eye(3)[[thin]])
+        flat = obj.extent[middle] > FLAT_RATIO * obj.extent[thin]
+        spin = rng.uniform(-MAX_YAW, MAX_YAW) + math.pi * rng.integers(2) if flat else rng.uniform(-math.pi, math.pi)
+        yaw = rng.uniform(-MAX_YAW, MAX_YAW)
+        turn = axis_rotation((1.0, 0.0, 0.0), yaw) @ axis_rotation((0.0, 1.0, 0.0), spin) @ turn
+        quat = quaternion(turn)
     else:
         quat = rng.normal(size=4)
         quat /= np.linalg.norm(quat)
-        turn = _matrix(quat)
+        turn = matrix(quat)
     y, z = rng.uniform(-1.0, 1.0, 2) * CRADLE_HALF_YZ
     x = PALM_FACE_X + obj.support(turn) + rng.uniform(*CLEARANCE)
     return np.array([x, CRADLE[1] + y, CRADLE[2] + z]), quat
@@ -230,25 +246,3 @@ def _present(obj: ObjectSpec, rng: np.random.Generator) -> tuple[Array, Array]:
 def _direction(rng: np.random.Generator) -> Array:
     vector = rng.normal(size=3)
     return np.asarray(vector / np.linalg.norm(vector))
-
-
-def _matrix(quat: Array) -> Array:
-    w, x, y, z = quat.tolist()
-    return np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ])
-
-
-def _quaternion(turn: Array) -> Array:
-    """Quaternion (w, x, y, z) of a rotation matrix, from the eigenvector of its largest eigenvalue."""
-    m = turn
-    k = np.array([
-        [m[0, 0] + m[1, 1] + m[2, 2], m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]],
-        [m[2, 1] - m[1, 2], m[0, 0] - m[1, 1] - m[2, 2], m[0, 1] + m[1, 0], m[0, 2] + m[2, 0]],
-        [m[0, 2] - m[2, 0], m[0, 1] + m[1, 0], m[1, 1] - m[0, 0] - m[2, 2], m[1, 2] + m[2, 1]],
-        [m[1, 0] - m[0, 1], m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], m[2, 2] - m[0, 0] - m[1, 1]],
-    ])
-    vector = np.linalg.eigh(k)[1][:, -1]
-    return np.asarray(vector if vector[0] >= 0 else -vector)

@@ -1,34 +1,28 @@
-"""Objects to be held: primitive shapes with mass, friction and an off-centre mass centre, drawn from named sets.
-
-Families: sphere, capsule, cylinder, box, ellipsoid. Two disjoint seed spaces: ``train`` and ``H1`` (new draws of the
-same families, never used in training).
-
-Masses and friction keep the design's 0.03-0.40 kg and 0.35-1.2, although the host's 240 mA clamp leaves only 0.17 N·m
-a joint (0.34 on the geared MCP joints) instead of the 0.4-0.7 N·m the design was made for. Measured with this plant:
-from the ``pregrasp`` pose the hand wraps around the object, and a plain open-loop squeeze at the clamp held 79 of 80
-train objects at L2 and 49 of 80 at L4, so the range is feasible and leaves room at the top.
-"""
+"""An object to be held: a primitive or a compound of solids, with mass, friction and an off-centre mass centre."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
 from allegro_description.errors import ConfigError, UnknownName
+from allegro_description.simulation.solids import (
+    PRIMITIVES,
+    Quaternion,
+    Solid,
+    Vector,
+    box_corners,
+    moments,
+    primitive_moments,
+    quaternion,
+)
 from allegro_description.state import Array
 
-Vector = tuple[float, float, float]
-
-SHAPES = ('sphere', 'capsule', 'cylinder', 'box', 'ellipsoid')
-SIZES = {'sphere': 1, 'capsule': 2, 'cylinder': 2, 'box': 3, 'ellipsoid': 3}
+SHAPES = tuple(PRIMITIVES)
 # First word of every seed sequence: keeps the sets apart whatever episode seeds are used.
-OBJECT_SETS = {'train': 101, 'H1': 202}
-MASS_RANGE = (0.03, 0.40)           # kg, log-uniform
-FRICTION_RANGE = (0.35, 1.2)        # sliding, set on both sides of a contact; rubber pads on dry household surfaces
-COM_OFFSET = 0.008                  # m per axis, but at most a quarter of the smallest half extent
+OBJECT_SETS = {'train': 101, 'H1': 202, 'H2': 303, 'H3': 404, 'H4': 505}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +30,15 @@ class ObjectSpec:
     """One object.
 
     Attributes:
-        shape: one of :data:`SHAPES`.
-        size: sphere (radius), capsule and cylinder (radius, length between the cap centres, along z), box (full
-            edges), ellipsoid (semi-axes); m. The same conventions as :class:`allegro_description.model.Shape`.
+        shape: one of :data:`SHAPES`, or any name for a compound.
+        size: of a primitive as in :class:`~allegro_description.simulation.solids.Solid`; edges of the bounding box of
+            a compound before scaling, m.
         mass: kg.
         friction: sliding friction coefficient of every contact with it.
-        com: offset of the centre of mass from the shape's centre, m.
+        com: offset of the centre of mass from that of the uniform solid, m.
         rgba: colour for viewers, 0..1.
+        parts: of a compound before scaling, about the centre of its uniform solid; none for a primitive.
+        scale: factor on the size of a compound.
     """
 
     shape: str
@@ -51,105 +47,88 @@ class ObjectSpec:
     friction: float = 0.8
     com: Vector = (0.0, 0.0, 0.0)
     rgba: tuple[float, float, float, float] = (0.90, 0.55, 0.20, 1.0)
+    parts: tuple[Solid, ...] = ()
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.shape not in SHAPES:
-            raise UnknownName('object shape', self.shape, SHAPES)
-        if len(self.size) != SIZES[self.shape]:
-            raise ConfigError(f'object {self.shape}: size has {len(self.size)} values, needs {SIZES[self.shape]}')
-        if not all(math.isfinite(v) and v > 0 for v in (*self.size, self.mass, self.friction)):
-            raise ConfigError(f'object {self.shape}: size, mass and friction must be positive, got {self}')
+        if not self.parts:
+            if self.shape not in SHAPES:
+                raise UnknownName('object shape', self.shape, SHAPES)
+            if len(self.size) != PRIMITIVES[self.shape]:
+                raise ConfigError(
+                    f'object {self.shape}: size has {len(self.size)} values, needs {PRIMITIVES[self.shape]}')
+        if not all(math.isfinite(v) and v > 0 for v in (*self.size, self.mass, self.friction, self.scale)):
+            raise ConfigError(
+                f'object {self.shape}: size, mass, friction and scale must be positive; got {self.size}, {self.mass}, '
+                f'{self.friction}, {self.scale}')
+
+    @property
+    def solids(self) -> tuple[Solid, ...]:
+        """What it is made of, at its true size; the solid of weight -1 of a compound has no surface."""
+        if self.parts:
+            return tuple(part.scaled(self.scale) for part in self.parts)
+        return (Solid(self.shape, self.size),)
 
     @property
     def extent(self) -> Vector:
         """Edges of the bounding box in the object's frame, m."""
-        if self.shape == 'box':
-            x, y, z = self.size
+        if self.parts:
+            x, y, z = (self.scale * v for v in self.size)
             return (x, y, z)
-        if self.shape == 'ellipsoid':
-            a, b, c = self.size
-            return (2 * a, 2 * b, 2 * c)
-        radius = self.size[0]
-        length = self.size[1] if len(self.size) > 1 else 0.0
-        cap = 2 * radius if self.shape != 'cylinder' else 0.0
-        return (2 * radius, 2 * radius, length + cap)
+        return Solid(self.shape, self.size).extent
 
     @property
     def inertia(self) -> Vector:
-        """Principal moments about the mass centre at uniform density, axes of the shape, kg·m²."""
-        m = self.mass
-        if self.shape == 'box':
-            x, y, z = self.size
-            return (m * (y * y + z * z) / 12, m * (x * x + z * z) / 12, m * (x * x + y * y) / 12)
-        if self.shape == 'ellipsoid':
-            a, b, c = self.size
-            return (m * (b * b + c * c) / 5, m * (a * a + c * c) / 5, m * (a * a + b * b) / 5)
-        r = self.size[0]
-        if self.shape == 'sphere':
-            return (0.4 * m * r * r,) * 3
-        length = self.size[1]
-        if self.shape == 'cylinder':
-            across = m * (3 * r * r + length * length) / 12
-            return (across, across, m * r * r / 2)
-        # capsule: cylinder plus two half spheres, masses by volume
-        ball = m * (4 * r / 3) / (4 * r / 3 + length)
-        rod = m - ball
-        across = (rod * (3 * r * r + length * length) / 12
-                  + ball * (0.4 * r * r + length * length / 4 + 3 * r * length / 8))
-        return (across, across, rod * r * r / 2 + ball * 0.4 * r * r)
+        """Principal moments about the mass centre at uniform density, axes of :attr:`inertia_quat`, kg·m²."""
+        if self.parts:
+            a, b, c = np.linalg.eigvalsh(moments(self.parts)[1]).tolist()
+            unit, factor = (a, b, c), self.mass * self.scale**2
+        else:
+            unit, factor = primitive_moments(self.shape, self.size), self.mass
+        return (factor * unit[0], factor * unit[1], factor * unit[2])
+
+    @property
+    def inertia_quat(self) -> Quaternion:
+        """Turn of the principal axes in the object's frame, (w, x, y, z)."""
+        if not self.parts:
+            return (1.0, 0.0, 0.0, 0.0)
+        axes = np.linalg.eigh(moments(self.parts)[1])[1]
+        axes[:, 2] *= np.sign(np.linalg.det(axes))
+        w, x, y, z = quaternion(axes).tolist()
+        return (w, x, y, z)
 
     def support(self, turn: Array) -> float:
-        """Half height of the object along the palm's x axis when turned by ``turn`` (3, 3), m."""
-        axis = turn[0]                                     # palm x in object coordinates
-        half = np.array(self.extent) / 2
-        if self.shape == 'box':
-            return float(np.abs(axis) @ half)
-        if self.shape in ('sphere', 'ellipsoid'):
-            return float(np.linalg.norm(axis * half))
-        radius, length = self.size
-        along = abs(float(axis[2])) * length / 2
-        return along + radius * (1.0 if self.shape == 'capsule' else math.hypot(axis[0], axis[1]))
+        """Reach of the object against the palm's x axis when turned by ``turn`` (3, 3), m."""
+        return max(solid.reach(-turn[0]) for solid in self.solids if solid.weight > 0)
 
     def surface_point(self, rng: np.random.Generator) -> Array:
         """A random point on (for curved shapes: close to) the surface, object frame, m, (3,)."""
-        half = np.array(self.extent) / 2
-        direction = rng.normal(size=3)
-        direction /= np.linalg.norm(direction)
-        if self.shape in ('box', 'cylinder'):
-            return np.asarray(direction / np.max(np.abs(direction)) * half * (1.0 if self.shape == 'box' else 0.7))
-        return np.asarray(direction * half)
+        solid = self.solids[0]
+        if self.parts:
+            shown = [s for s in self.solids if s.weight > 0]
+            solid = shown[int(rng.integers(len(shown)))]
+        return solid.surface_point(rng)
 
     def corners(self) -> Array:
         """Corners of the bounding box, object frame, m, (8, 3)."""
-        return np.array(list(product(*[(-e / 2, e / 2) for e in self.extent])))
+        return box_corners(self.extent)
 
 
-def sample_object(rng: np.random.Generator, object_set: str = 'train') -> ObjectSpec:
-    """Draw an object. The set only matters for the seed of ``rng`` (see :func:`object_rng`); both share the families.
+def compound(shape: str, parts: tuple[Solid, ...], mass: float, friction: float = 0.8) -> ObjectSpec:
+    """An object of several solids, moved so that the centre of the uniform solid is the origin of its frame.
 
-    Raises:
-        UnknownName: no such object set.
+    Args:
+        shape: its name.
+        parts: the solids, in any frame.
+        mass: kg.
+        friction: sliding friction coefficient.
     """
-    if object_set not in OBJECT_SETS:
-        raise UnknownName('object set', object_set, OBJECT_SETS)
-    shape = str(rng.choice(SHAPES))
-    if shape == 'sphere':
-        size: tuple[float, ...] = (rng.uniform(0.022, 0.040),)
-    elif shape in ('capsule', 'cylinder'):
-        radius = rng.uniform(0.018, 0.038)
-        size = (radius, rng.uniform(0.05, 0.14) if shape == 'cylinder' else rng.uniform(0.02, 0.10))
-    elif shape == 'box':
-        size = tuple(float(v) for v in rng.uniform(0.030, 0.076, 3))
-    else:
-        size = tuple(float(v) for v in rng.uniform(0.020, 0.040, 3))
-    mass = float(np.exp(rng.uniform(*np.log(MASS_RANGE))))
-    friction = float(rng.uniform(*FRICTION_RANGE))
-    spec = ObjectSpec(shape, tuple(float(v) for v in size), mass, friction)
-    reach = min(COM_OFFSET, min(spec.extent) / 8)
-    com = rng.uniform(-reach, reach, 3)
-    colour = rng.uniform(0.25, 0.9, 3)
-    return ObjectSpec(shape, spec.size, mass, friction, (float(com[0]), float(com[1]), float(com[2])),
-                      (float(colour[0]), float(colour[1]), float(colour[2]), 1.0))
+    centre = moments(parts)[0]
+    moved = tuple(
+        Solid(p.kind, p.size, _minus(p.xyz, centre), p.quat, p.vertices, p.faces, p.weight) for p in parts)
+    shown = [p for p in moved if p.weight > 0]
+    size = tuple(float(2 * max(max(p.reach(axis), p.reach(-axis)) for p in shown)) for axis in np.eye(3))
+    return ObjectSpec(shape, size, mass, friction, parts=moved)
 
 
 def object_rng(seed: int, object_set: str, stream: int) -> np.random.Generator:
@@ -164,3 +143,8 @@ def object_rng(seed: int, object_set: str, stream: int) -> np.random.Generator:
     if seed < 0:
         raise ConfigError(f'seed is {seed}; allowed: 0 or more')
     return np.random.default_rng(np.random.SeedSequence((OBJECT_SETS[object_set], seed, stream)))
+
+
+def _minus(vector: Vector, shift: Array) -> Vector:
+    x, y, z = (np.array(vector) - shift).tolist()
+    return (x, y, z)

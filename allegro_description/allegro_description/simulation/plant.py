@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_description.errors import AllegroError, CommandRefused, ConfigError
-from allegro_description.mjcf import HUMAN, OBJECT, Physics, Scene, build_mjcf, tip_sensor
+from allegro_description.mjcf import HUMAN, OBJECT, Physics, tip_sensor
 from allegro_description.model import HandModel
+from allegro_description.simulation.models import model_for
 from allegro_description.simulation.objects import ObjectSpec
 from allegro_description.state import Array
 
@@ -69,9 +70,8 @@ class Plant:
     ) -> None:
         """Compile the model and reset to the hand's zero pose under palm-up gravity."""
         self.hand, self.obj, self.timestep, self.actuation = hand, obj, timestep, actuation
-        scene = Scene(obj, physics=physics or Physics())
-        text = build_mjcf(hand, scene=scene, actuation=actuation, timestep=timestep)
-        self.model: Any = mujoco.MjModel.from_xml_string(text)
+        self.model: Any = model_for(
+            hand, obj, timestep=timestep, actuation=actuation, physics=physics or Physics())
         self.data: Any = mujoco.MjData(self.model)
         joints = [self.model.joint(name) for name in hand.joint_names]
         self._q = np.array([int(j.qposadr[0]) for j in joints])
@@ -272,9 +272,8 @@ class Plant:
         """Deepest overlap of the object with the hand at the last step, m (0 when apart)."""
         if self.obj is None or self.data.ncon == 0:
             return 0.0
-        geom = int(self.model.geom(OBJECT).id)
         contact = self.data.contact
-        mine = (np.asarray(contact.geom) == geom).any(axis=1)
+        mine = (self.model.geom_bodyid[np.asarray(contact.geom)] == self._body).any(axis=1)
         return float(max(0.0, -np.min(contact.dist[mine], initial=0.0)))
 
     def push(self, force: Array, point: Array | None = None) -> None:
@@ -290,6 +289,16 @@ class Plant:
     def set_payload(self, mass: float) -> None:
         """Hang ``mass`` (kg) on the object's centre of mass, as weight only (no inertia)."""
         self._payload = float(mass)
+
+    def set_friction(self, coefficient: float) -> None:
+        """Set the sliding friction of every contact with the object, e.g. when it becomes wet.
+
+        Raises:
+            CommandRefused: not a number of 0 or more.
+        """
+        if not coefficient >= 0.0 or not np.isfinite(coefficient):
+            raise CommandRefused(f'friction {coefficient!r}: needs a finite number of 0 or more')
+        self.model.geom_friction[:, 0] = coefficient
 
     def hold_object(self, strength: float) -> None:
         """The human's hand: a compliant weld. 1 (True) holds, 0 (False) lets go, values between fade it.
