@@ -122,3 +122,5 @@ def test_the_command_prints_the_table(capsys):
     assert '| all | 15 |' in said
     assert 'tactile_hold_linear' in said
     assert mutations.main(['--only', '0', '--seed', '3']) == 0
+    assert mutations.main(['--bundle', 'no_such']) == 2
+    assert capsys.readouterr().err.count('\n') == 1

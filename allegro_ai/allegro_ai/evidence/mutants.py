@@ -145,12 +145,19 @@ def mended(files: Files, document: Any = None) -> Mutant:
     return Mutant({**files, SUMS: integrity.sums(files)})
 
 
+def rehashed(victim: Victim, name: str, data: bytes) -> Mutant:
+    """One file other than ``policy.yaml`` changed; in the text of ``policy.yaml`` its hash and nothing else."""
+    old, new = victim.document['integrity']['files'][name], integrity.sha256(data)
+    contract = victim.files[CONTRACT].replace(old.encode(), new.encode())
+    files = {**victim.files, name: data, CONTRACT: contract}
+    return Mutant({**files, SUMS: integrity.sums(files)})
+
+
 def bytes_mended(victim: Victim, dice: Random) -> Mutant:
     """Damage in one file, then hashes made again."""
-    files = dict(victim.files)
-    name = dice.choice([n for n in sorted(files) if n not in (SUMS, SIGNATURE)])
-    files[name] = spoil(files[name], dice)
-    return mended(files)
+    name = dice.choice([n for n in sorted(victim.files) if n not in (SUMS, SIGNATURE)])
+    data = spoil(victim.files[name], dice)
+    return mended({**victim.files, name: data}) if name == CONTRACT else rehashed(victim, name, data)
 
 
 def contract_mended(victim: Victim, dice: Random) -> Mutant:
@@ -199,7 +206,7 @@ def graph_mended(victim: Victim, dice: Random) -> Mutant:
             _change_weight(proto, dice)
         else:
             change_message(proto, dice)
-    return mended({**victim.files, GRAPH: bytes(proto.SerializeToString())})
+    return rehashed(victim, GRAPH, bytes(proto.SerializeToString()))
 
 
 def _change_weight(proto: onnx.ModelProto, dice: Random) -> None:
@@ -247,7 +254,7 @@ def arrays_mended(victim: Victim, dice: Random) -> Mutant:
     data = to_npz(arrays)
     if dice.random() < 0.1:
         data = _as_objects(arrays)
-    return mended({**victim.files, name: data})
+    return rehashed(victim, name, data)
 
 
 def _as_objects(arrays: Mapping[str, Any]) -> bytes:

@@ -43,6 +43,8 @@ from allegro_ai.bundle import Bundle, available_bundles, check_contents, find_bu
 from allegro_ai.contract import golden_tolerance
 from allegro_ai.evidence.behaviour import Behaviour, Inputs, behaviour, decisions, example_inputs
 from allegro_ai.evidence.mutants import KINDS, Kind, Mutant, Victim
+from allegro_ai.grasp_loop import GraspLoop
+from allegro_ai.policy import Policy
 from allegro_ai.untrusted import parse_yaml
 
 LIMIT_S = 20.0
@@ -56,6 +58,7 @@ class Original:
 
     victim: Victim
     bundle: Bundle
+    policy: Policy
     inputs: Inputs
     does: Behaviour
     trusted: tuple[signing.PublicKey, ...]
@@ -88,10 +91,10 @@ def original(path: Path) -> Original:
     files[contents.SIGNATURE] = signing.sign(files, key, 'evidence')
     model, _, side = document['hand']['profile'].rpartition('_')
     bundle = check_contents(files, path, load_hand(model, side), trusted=(key.public,), require_signature=True)
-    inputs = example_inputs(bundle)
-    does = behaviour(bundle, bundle.policy(), inputs)
+    inputs, policy = example_inputs(bundle), bundle.policy()
+    does = behaviour(bundle, policy, inputs)
     name = f'{document["bundle"]["name"]}-{document["bundle"]["version"]}'
-    return Original(Victim.of(name, files), bundle, inputs, does, (key.public,))
+    return Original(Victim.of(name, files), bundle, policy, inputs, does, (key.public,))
 
 
 def mutant(originals: Sequence[Original], seed: int, index: int) -> tuple[Original, Kind, Mutant]:
@@ -126,14 +129,19 @@ def outcome(source: Original, made: Mutant, *, signed: bool) -> tuple[str, str]:
 
 
 def _does(bundle: Bundle, source: Original) -> Behaviour:
-    """Load the graph and run it, unless everything that takes part is what it was in the original."""
+    """Load the graph and run it, unless everything that takes part is what it was in the original.
+
+    In both cases the loop of the node is built, so a bundle that loads and cannot be run is found.
+    """
     parts = ('runtime', 'inputs', 'output', 'extra_outputs', 'golden')
     files = (contents.GRAPH, bundle.contract['golden']['file'], bundle.contract['ood']['file'])
     untouched = all(bundle.files.get(n) == source.bundle.files.get(n) for n in files) and all(
         bundle.contract.get(part) == source.bundle.contract.get(part) for part in parts)
+    policy = source.policy if untouched else bundle.policy()
+    GraspLoop(bundle, policy, time.monotonic_ns)
     if untouched:
         return Behaviour(decisions(bundle.contract), source.does.answers, source.does.scores)
-    return behaviour(bundle, bundle.policy(), source.inputs)
+    return behaviour(bundle, policy, source.inputs)
 
 
 def judge(originals: Sequence[Original], seed: int, index: int, tally: Tally) -> tuple[str, str]:
@@ -235,9 +243,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--only', type=int, default=-1, metavar='INDEX', help='repeat one mutant')
     parser.add_argument('--out', default='', help='write counts as JSON')
     args = parser.parse_args(arguments)
-    paths = [find_bundle(name) for name in args.bundle or available_bundles()]
-    if args.only >= 0:
+    try:
+        paths = [find_bundle(name) for name in args.bundle or available_bundles()]
         originals = [original(path) for path in paths]
+    except AllegroError as error:
+        print(f'mutations: {error}', file=sys.stderr)
+        return 2
+    if args.only >= 0:
         print(mutant(originals, args.seed, args.only)[1].name, *judge(originals, args.seed, args.only, Tally()))
         return 0
     begin = time.perf_counter()
