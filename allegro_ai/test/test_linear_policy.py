@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from ai_bundles import random_weights
-from allegro_ai.backends.numpy_linear import NumpyLinear
+from allegro_ai.backends.numpy_graph import NumpyGraph
 from allegro_ai.backends.onnxruntime_cpu import OnnxRuntimeCpu
 from allegro_ai.golden import random_observations
 from allegro_ai.graph import inspect
@@ -20,7 +20,7 @@ def observations(count: int = 40, seed: int = 0):
     return random_observations(HAND, ObservationSpec(), count, 1, seed)[0]
 
 
-@pytest.mark.parametrize('engine', [OnnxRuntimeCpu, NumpyLinear])
+@pytest.mark.parametrize('engine', [OnnxRuntimeCpu, NumpyGraph])
 @pytest.mark.parametrize('seed', range(4))
 def test_graph_and_numpy_twin_agree(engine, seed):
     weights = random_weights(HAND, seed) * 3

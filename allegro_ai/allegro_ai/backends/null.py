@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_ai.backends import GraphSpec
+from allegro_ai.backends import GraphSpec, only_precision
 
 Array32 = NDArray[np.float32]
 
@@ -17,9 +17,11 @@ class NullBackend:
 
     name = 'null'
     faithful = False
+    precisions: tuple[str, ...] = ('fp32',)
 
-    def __init__(self, model: bytes, spec: GraphSpec) -> None:
+    def __init__(self, model: bytes, spec: GraphSpec, precision: str = 'fp32') -> None:
         """Take the shapes of the outputs; the model itself is not read."""
+        only_precision(self, precision)
         self._outputs = dict(spec.outputs)
 
     def run(self, inputs: Mapping[str, Array32]) -> dict[str, Array32]:
