@@ -149,6 +149,9 @@ def read_trusted(path: Path, must_exist: bool = False) -> tuple[PublicKey, ...]:
     """
     if not path.exists() and not must_exist:
         return ()
+    if not path.is_file():
+        raise ConfigError(f'{path}: no such trust store; write the public keys that you trust into it, one a line, or '
+                          'name another file')
     keys, name = [], ''
     for line in _small(path).splitlines():
         if not line.strip() or line.startswith('#'):

@@ -4,7 +4,8 @@ import time
 
 import numpy as np
 import pytest
-from ai_bundles import write_random_bundle
+from ai_bundles import changed, write_random_bundle
+from allegro_ai.archive import write_folder
 from allegro_ai.bundle import load_bundle
 from allegro_description.model import load_hand
 from allegro_description.ros.testing import require_graph, spin_until
@@ -40,11 +41,12 @@ def bundle(tmp_path_factory):
 class Peer:
     """The rest of the graph: joint states that follow the commands, touch, the driver's parameters, a listener."""
 
-    def __init__(self, graph, address='127.0.0.1:17000:18000', torque_scale=1.0):
+    def __init__(self, graph, **parameters):
         self.node = graph.node('hand_driver')
-        self.node.declare_parameter('torque_scale', torque_scale)
-        self.node.declare_parameter('max_target_speed', 4.0)
-        self.node.declare_parameter('address', address)
+        told = {'model': 'v5_sense', 'side': 'right', 'control_mode': 'host', 'torque_scale': 1.0,
+                'max_target_speed': 4.0, 'address': '127.0.0.1:17000:18000', **parameters}
+        for name, value in told.items():
+            self.node.declare_parameter(name, value)
         self.position = HAND.pose('home') + 0.1
         self.stop = HAND.pose('home') + np.where(HAND.flexion, 0.3, 9.0)
         self.talking = True
@@ -212,6 +214,8 @@ def test_joint_names_fail_closed(graph, bundle):
     ({'address': '192.168.0.50'}, 'say mode:=live'),
     ({'address': ''}, 'say mode:=live'),
     ({'torque_scale': 0.3}, 'torque_limit_nm'),
+    ({'control_mode': 'onboard'}, 'set control_mode to host'),
+    ({'side': 'left'}, 'the driver moves v5_sense_left'),
 ])
 def test_a_driver_that_does_not_fit_is_refused(graph, bundle, parameters, message):
     process, peer = start(graph, bundle), Peer(graph, **parameters)
@@ -247,12 +251,20 @@ def test_without_joint_states_it_waits_and_says_so(graph, bundle):
     ({'backend': 'null', 'mode': 'live'}, 'does not compute the policy'),
     ({'mode': 'real'}, 'shadow, sim, live'),
     ({'side': 'left'}, 'v5_sense_left'),
+    ({'require_signature': 'true', 'trusted_keys': 'nowhere'}, 'no such trust store'),
 ])
 def test_what_cannot_start_says_why_in_one_sentence(graph, bundle, parameters, message):
     process = start(graph, bundle, retry='false', **parameters)
     assert process.wait(20.0) == 2, process.output
     assert message in process.output
     assert 'Traceback' not in process.output
+
+
+def test_a_workload_does_not_start_live(graph, tmp_path):
+    write_folder(changed(lambda d: d.update(kind='workload')), tmp_path / 'workload')
+    process = start(graph, tmp_path / 'workload', retry='false', mode='live')
+    assert process.wait(20.0) == 2
+    assert 'is a workload' in process.output
 
 
 def test_an_altered_bundle_does_not_start(graph, bundle, tmp_path):
