@@ -12,7 +12,7 @@ only the simulator knows. Only steps under the policy are seen: the hand has clo
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -38,7 +38,7 @@ def _spaces(task: VectorTask, privileged: bool) -> tuple[gym.spaces.Dict, gym.sp
 class TactileHoldVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     """Many environments; autoreset in the same step, the last observation of an episode in ``info['final_obs']``."""
 
-    metadata: ClassVar[dict[str, Any]] = {'autoreset_mode': AutoresetMode.SAME_STEP}
+    metadata = {'autoreset_mode': AutoresetMode.SAME_STEP}  # noqa: RUF012 (as Gymnasium declares it)
 
     def __init__(
         self, num_envs: int = 1, *, model: str = 'v5_sense', side: str = 'right', privileged: bool = False,
@@ -95,7 +95,7 @@ class TactileHoldVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 class TactileHoldEnv(gym.Env[Any, Any]):
     """One environment; :meth:`reset` begins the next episode of its stream."""
 
-    metadata: ClassVar[dict[str, Any]] = {'render_modes': []}
+    metadata = {'render_modes': []}  # noqa: RUF012 (as Gymnasium declares it)
 
     def __init__(
         self, *, model: str = 'v5_sense', side: str = 'right', privileged: bool = False,
