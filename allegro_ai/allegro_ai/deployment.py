@@ -16,7 +16,7 @@ from allegro_ai.bundle import Bundle
 from allegro_ai.contract import check_controller
 from allegro_ai.policy import Policy
 
-DRIVER_PARAMETERS = ('torque_scale', 'max_target_speed', 'address')
+DRIVER_PARAMETERS = ('model', 'side', 'control_mode', 'torque_scale', 'max_target_speed', 'address')
 """What the node asks the driver for."""
 
 _PATIENCE_S, _PAUSE_S = 6.0, 0.2
@@ -65,8 +65,8 @@ def check_driver(bundle: Bundle, mode: str, values: Mapping[str, Any]) -> None:
         values: parameters of the driver, see :data:`DRIVER_PARAMETERS`.
 
     Raises:
-        CommandRefused: a parameter is missing, targets are slowed below the policy's rate, or ``sim`` meets a hand
-            that is not on this machine.
+        CommandRefused: a parameter is missing, it is another hand, another control law is in use, targets are slowed
+            below the policy's rate, or ``sim`` meets a hand that is not on this machine.
         BundleError: the torque limit in use is too far from the one of training.
     """
     missing = [name for name in DRIVER_PARAMETERS if values.get(name) is None]
@@ -74,6 +74,12 @@ def check_driver(bundle: Bundle, mode: str, values: Mapping[str, Any]) -> None:
         raise CommandRefused(f'the driver does not tell its {", ".join(missing)}; start the driver of this suite, or '
                              "switch the check off with driver:='' if you know what it does")
     model = bundle.model
+    if f'{values["model"]}_{values["side"]}' != model.name:
+        raise CommandRefused(f'the driver moves {values["model"]}_{values["side"]}, the policy was loaded for '
+                             f'{model.name}; start both with the same model and side')
+    if values['control_mode'] != 'host':
+        raise CommandRefused(f'control_mode of the driver is {values["control_mode"]}: the gains in use are those of '
+                             'the hand, not the ones the policy was trained with; set control_mode to host')
     torque = model.torque_limit * float(values['torque_scale'])
     check_controller(bundle.contract, model.kp, model.kd, torque, 'running driver')
     needed = float(bundle.contract['action']['rate_limit_rad_s'])

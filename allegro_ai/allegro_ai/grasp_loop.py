@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -60,6 +60,9 @@ class Tick:
         observation: what the policy saw, or None when there was no inference.
         action: what it answered, (n_joints,).
         started_ns, finished_ns: when the inference began and ended, the loop's clock.
+        number: how many inferences the policy has made since RUN began; 0: its history and state were empty before.
+        score: how far the observation is from the training data.
+        extra: further outputs of the policy within their bounds, by name, each (elements,).
         events: sentences about what has changed, for the log.
     """
 
@@ -70,6 +73,9 @@ class Tick:
     action: Float | None = None
     started_ns: int = 0
     finished_ns: int = 0
+    number: int = 0
+    score: float = 0.0
+    extra: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
 
 
@@ -99,12 +105,14 @@ class GraspLoop:
         self._touch_used = bool(touch)
         self._touch_age_ns = int(min((float(e.get('max_age_ms', safety['stale_ms'])) for e in touch), default=0) * MS)
         self._ranges = {e['name']: e['range'] for e in bundle.contract['inputs'] if 'range' in e}
+        self._bounds = {e['name']: e['range'] for e in bundle.contract.get('extra_outputs', ())}
         self._requests: deque[tuple[str, str]] = deque(maxlen=16)
         self._limits = {'pressure': 0, 'ood': 0, 'slow': 0}
         self._last_stamp: int | None = None
         self._issued: int | None = None
         self._action = np.zeros_like(self.controller.target)
         self._held_s = 0.0
+        self._number = 0
         self._warned = False
         self.reason = ''
         self.score = 0.0
@@ -238,11 +246,23 @@ class GraspLoop:
         if action.shape != self._action.shape or not np.isfinite(action).all():
             self._hold('the policy returned NaN or infinite actions, or the wrong number of them', result.events)
             return None
-        result.action = action[0]
+        result.action, result.number, result.score = action[0], self._number, self.score
+        self._number += 1
+        result.extra = self._extra()
         if self._sustained('slow', took > self._budget_ns):
             self._hold(f'inference takes {took / MS:.1f} ms, budget {self._budget_ns / MS:g} ms', result.events)
             return None
         return action
+
+    def _extra(self) -> dict[str, NDArray[np.float32]]:
+        """Further outputs of the last inference; one that is no number within its bounds is left out."""
+        found: Mapping[str, NDArray[np.float32]] = getattr(self.policy, 'extra', {})
+        kept = {}
+        for name, (low, high) in self._bounds.items():
+            values = np.array(found[name][0])
+            if ((values >= low) & (values <= high)).all():
+                kept[name] = values
+        return kept
 
     def _check_values(self, observation: Observation, events: list[str]) -> None:
         """Hold on impossible values and on sustained limits, in the phases that act on them."""
@@ -299,6 +319,7 @@ class GraspLoop:
     def _begin(self) -> None:
         self.policy.reset()
         self.builder.reset()
+        self._number = 0
         self._action = np.zeros_like(self._action)
         self._limits = dict.fromkeys(self._limits, 0)
         self.reason, self._held_s = '', 0.0

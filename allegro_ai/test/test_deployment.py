@@ -11,7 +11,8 @@ from allegro_ai.figures import Figures
 from allegro_ai.grasp_loop import GraspLoop
 from allegro_description.errors import BundleError, CommandRefused
 
-GOOD = {'torque_scale': 1.0, 'max_target_speed': 4.0, 'address': '127.0.0.1:17000:18000'}
+GOOD = {'model': 'v5_sense', 'side': 'right', 'control_mode': 'host', 'torque_scale': 1.0,
+        'max_target_speed': 4.0, 'address': '127.0.0.1:17000:18000'}
 
 
 @pytest.fixture(scope='module')
@@ -48,6 +49,8 @@ def test_a_stumble_at_the_start_is_not_held_against_the_policy(bundle):
 
 @pytest.mark.parametrize(('change', 'error', 'message'), [
     ({'torque_scale': None}, CommandRefused, 'does not tell its torque_scale'),
+    ({'side': 'left'}, CommandRefused, 'the driver moves v5_sense_left'),
+    ({'control_mode': 'onboard'}, CommandRefused, 'control_mode of the driver is onboard'),
     ({'torque_scale': 0.5}, BundleError, 'torque_limit_nm'),
     ({'max_target_speed': 1.0}, CommandRefused, 'raise max_target_speed'),
     ({'address': '192.168.0.50:7000'}, CommandRefused, 'mode is sim'),

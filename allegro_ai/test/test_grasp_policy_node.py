@@ -1,5 +1,7 @@
 """The policy node as a process of its own, seen through its topics and services."""
 
+import dataclasses
+import itertools
 import time
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from ai_bundles import changed, write_random_bundle
 from allegro_ai.archive import write_folder
 from allegro_ai.bundle import load_bundle
+from allegro_ai.replay import read_step, replay, skew
 from allegro_description.model import load_hand
 from allegro_description.ros.testing import require_graph, spin_until
 
@@ -19,6 +22,7 @@ from allegro_description.ros.interfaces import (  # noqa: E402
     INFERENCE_RELEASE,
     JOINT_COMMANDS,
     JOINT_STATES,
+    OOD_SCORE,
     POLICY_STATE,
     TACTILE_POINTS,
 )
@@ -52,11 +56,12 @@ class Peer:
         self.talking = True
         self.rename = None
         self.follow = True
-        self.seen = {t.name: [] for t in (JOINT_COMMANDS, INFERENCE, INFERENCE_RELEASE, POLICY_STATE, DIAGNOSTICS)}
-        self.stamps = set()
+        heard = (JOINT_COMMANDS, INFERENCE, INFERENCE_RELEASE, POLICY_STATE, OOD_SCORE, DIAGNOSTICS)
+        self.seen = {t.name: [] for t in heard}
+        self.positions = {}
         self._states = self.node.create_publisher(JOINT_STATES.type, JOINT_STATES.name, JOINT_STATES.publish_qos)
         self._touch = self.node.create_publisher(TACTILE_POINTS.type, TACTILE_POINTS.name, TACTILE_POINTS.publish_qos)
-        for topic in (JOINT_COMMANDS, INFERENCE, INFERENCE_RELEASE, POLICY_STATE, DIAGNOSTICS):
+        for topic in heard:
             self.node.create_subscription(topic.type, topic.public_name, self._listener(topic.name), 200)
         self.services = {n: self.node.create_client(Trigger, f'grasp_policy/{n}') for n in ('grasp', 'release')}
         self.node.create_timer(0.008, self._talk)
@@ -75,7 +80,7 @@ class Peer:
         message = joint_state_message(HAND, HandState(now, 0, self.position, np.zeros(16)))
         if self.rename is not None:
             message.name = self.rename
-        self.stamps.add(now)
+        self.positions[now] = self.position
         self._states.publish(message)
         pressure = np.full(len(HAND.taxels), 4000.0)
         frame = TactileFrame(now, pressure, np.ones(len(pressure), dtype=bool))
@@ -132,22 +137,21 @@ def test_a_grasp_from_start_to_exit(graph, bundle):
 
     commands = peer.seen[JOINT_COMMANDS.name]
     assert all(tuple(m.name) == HAND.joint_names for m in commands)
-    assert {to_ns(m.header.stamp) for m in commands} <= peer.stamps, 'commands carry the stamp of their joint state'
+    stamps = {to_ns(m.header.stamp) for m in commands}
+    assert stamps <= set(peer.positions), 'commands carry the stamp of their joint state'
     first = command_from_message(HAND, commands[0]).position
     assert np.abs(first - (HAND.pose('home') + 0.1)).max() < 0.06, 'soft start: the first target is near the hand'
 
     loaded = load_bundle(bundle, HAND)
     policy = loaded.policy()
-    names = peer.seen[POLICY_STATE.name][0].name
-    for message in peer.seen[POLICY_STATE.name][:30]:
-        values = dict(zip(names, message.position, strict=True))
-        observation = {
-            name: np.array([[v for k, v in values.items() if k.startswith(f'{name}/')]], dtype=np.float32)
-            for name in loaded.inputs
-        }
-        action = policy.act(observation)[0]
-        logged = [values[f'action/{n}'] for n in HAND.joint_names]
-        np.testing.assert_allclose(logged, action, atol=1e-5, err_msg='what is logged must reproduce what was done')
+    steps = [read_step(loaded, to_ns(m.header.stamp), m.name, m.position) for m in peer.seen[POLICY_STATE.name][:30]]
+    assert [s.number for s in steps] == list(range(30))
+    assert replay(policy, steps).max() < 1e-5, 'what is logged must reproduce what was done'
+    assert skew(loaded, steps, peer.positions).max() < 1e-6, 'each state is paired with the target before it'
+    late = [dataclasses.replace(a, target=b.target) for a, b in itertools.pairwise(steps)]
+    assert skew(loaded, late, peer.positions).max() > 1e-4, 'one step of skew would be seen'
+    assert len(peer.seen[OOD_SCORE.name]) > 25
+    assert all(m.data > 0 for m in peer.seen[OOD_SCORE.name])
     targets = {to_ns(m.header.stamp): command_from_message(HAND, m).position for m in commands}
     last = peer.seen[POLICY_STATE.name][20]
     sent = dict(zip(last.name, last.position, strict=True))

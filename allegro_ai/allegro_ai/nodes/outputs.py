@@ -5,16 +5,23 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
-import numpy as np
 from allegro_description.model import HandModel
 from allegro_description.ros.convert import command_message, to_stamp
-from allegro_description.ros.interfaces import INFERENCE, INFERENCE_RELEASE, JOINT_COMMANDS, POLICY_STATE
+from allegro_description.ros.interfaces import (
+    INFERENCE,
+    INFERENCE_RELEASE,
+    JOINT_COMMANDS,
+    OOD_SCORE,
+    POLICY_STATE,
+    SLIP_PROBABILITY,
+)
 from allegro_description.state import JointCommand
 from sensor_msgs.msg import JointState, TimeReference
+from std_msgs.msg import Float64
 
 from allegro_ai.bundle import Bundle
 from allegro_ai.grasp_loop import Tick
-from allegro_ai.observation import element_names
+from allegro_ai.replay import SLIP, state_names, state_values
 
 
 class Outputs:
@@ -22,22 +29,20 @@ class Outputs:
 
     def __init__(self, node: Any) -> None:
         """Create the publishers."""
-        self._commands, self._inference, self._release, self._state = (
+        self._commands, self._inference, self._release, self._state, self._score, self._slip = (
             node.create_lifecycle_publisher(t.type, t.name, t.publish_qos)
-            for t in (JOINT_COMMANDS, INFERENCE, INFERENCE_RELEASE, POLICY_STATE))
+            for t in (JOINT_COMMANDS, INFERENCE, INFERENCE_RELEASE, POLICY_STATE, OOD_SCORE, SLIP_PROBABILITY))
         self._names: list[str] = []
 
     def describe(self, bundle: Bundle, named: HandModel) -> None:
-        """Prepare the names of ``~/policy_state``: each input element, then ``action/<joint>``, ``target/<joint>``.
+        """Prepare the names of ``~/policy_state``: see :func:`allegro_ai.replay.state_names`.
 
         Args:
             bundle: the policy; its input names stay those of the bundle.
             named: the hand with the names that messages carry.
         """
-        joints = bundle.model.joint_names
         self._bundle, self._named = bundle, named
-        self._names = [*element_names(bundle.model, bundle.inputs), *(f'action/{n}' for n in joints),
-                       *(f'target/{n}' for n in joints)]
+        self._names = state_names(bundle)
 
     def command(self, tick: Tick) -> None:
         """Publish the target, stamped with the joint state that caused it."""
@@ -62,11 +67,11 @@ class Outputs:
             message = TimeReference(time_ref=to_stamp(reference_ns), source=source)
             message.header.stamp = to_stamp(tick.finished_ns)
             publisher.publish(message)
-        seen = [tick.observation[name][0] for name in self._bundle.inputs]
-        values = np.concatenate([*seen, tick.action, target]).astype(np.float64)
-        state = JointState(name=self._names, position=array('d', values.tobytes()))
+        state = JointState(name=self._names,
+                           position=array('d', state_values(self._bundle, tick, target).tobytes()))
         state.header.stamp = to_stamp(tick.stamp_ns)
         state.header.frame_id = self._named.palm
         self._state.publish(state)
-
-
+        self._score.publish(Float64(data=tick.score))
+        if SLIP in tick.extra:
+            self._slip.publish(Float64(data=float(tick.extra[SLIP].max())))

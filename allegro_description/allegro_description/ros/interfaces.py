@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Vector3Stamped, WrenchStamped
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState, PointCloud2, TimeReference
-from std_msgs.msg import String
+from std_msgs.msg import Float64, String
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker
 
@@ -68,6 +68,8 @@ TACTILE_POINTS = Topic('tactile/points', PointCloud2, STREAM, SENSOR)
 INFERENCE = Topic('inference', TimeReference, EVENTS, EVENTS)
 INFERENCE_RELEASE = Topic('inference_release', TimeReference, EVENTS, EVENTS)
 POLICY_STATE = Topic('~/policy_state', JointState, STREAM, STREAM, node='grasp_policy')
+OOD_SCORE = Topic('~/ood_score', Float64, STREAM, STREAM, node='grasp_policy')
+SLIP_PROBABILITY = Topic('~/slip_probability', Float64, STREAM, STREAM, node='grasp_policy')
 OBJECT = Topic('object', Marker, STREAM, STREAM)
 GRAVITY = Topic('gravity', Vector3Stamped, STREAM, STREAM)
 EPISODE = Topic('episode', DiagnosticArray, EVENTS, EVENTS)
@@ -82,5 +84,5 @@ def wrench_topic(finger: str) -> Topic:
 def all_topics(fingers: Iterable[str]) -> tuple[Topic, ...]:
     """Every topic of a hand with these fingers: what a recorder takes by default."""
     fixed = (JOINT_STATES, TACTILE_RAW, JOINT_COMMANDS, JOINT_TRAJECTORY, MOTION, TACTILE_POINTS, INFERENCE,
-             INFERENCE_RELEASE, POLICY_STATE, OBJECT, GRAVITY, EPISODE, DIAGNOSTICS)
+             INFERENCE_RELEASE, POLICY_STATE, OOD_SCORE, SLIP_PROBABILITY, OBJECT, GRAVITY, EPISODE, DIAGNOSTICS)
     return (*fixed, *(wrench_topic(f) for f in fingers))
