@@ -18,7 +18,7 @@ class GraspPolicyConfig:
     model: str = parameter('v5_sense', 'hand model, the first part of a description in hands/')
     side: str = parameter('right', 'which hand it is', choices=('right', 'left'))
     prefix: str = parameter('', 'put before every joint and frame name in messages: two hands, one tree of frames')
-    policy: str = parameter('tactile_hold_linear', 'policy bundle: the name of a shipped one, or a folder')
+    policy: str = parameter('tactile_hold_linear', 'policy bundle: the name of a shipped one, a folder, or a .tar.zst')
     backend: str = parameter('onnxruntime', 'inference backend, see `allegro-ai list`')
     mode: str = parameter(
         'sim', 'shadow: compute, command nothing; sim: command an emulated hand; live: command a real one',

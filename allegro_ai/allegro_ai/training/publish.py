@@ -139,10 +139,14 @@ def _headline(document: dict[str, Any], shipped: str, blind: str) -> dict[str, A
     baselines = [_rate(document, c.name) for c in open_loop()]
     best = max(baselines, key=lambda r: r['success'])
     mine, without = _rate(document, shipped), _rate(document, blind)
+    gains = {}
+    for field, other in (('touch_gain', blind), ('baseline_gain', best['name'])):
+        paired = compare(document, shipped, other)
+        gains[field] = {'difference': paired['difference'], 'ci95': paired['ci95']}
     return {
         'set': document['object_set'], 'level': document['level'], 'episodes': document['n'],
         'success': mine['success'], 'ci95': mine['ci95'], 'best_baseline': best,
-        'no_touch': {'success': without['success'], 'ci95': without['ci95']},
+        'no_touch': {'success': without['success'], 'ci95': without['ci95']}, **gains,
     }
 
 
