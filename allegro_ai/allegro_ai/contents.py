@@ -7,6 +7,7 @@ exchanged between check and use. Sizes are compared with the limits before a fil
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from allegro_description.errors import BundleError
@@ -22,6 +23,7 @@ MAX_GRAPH_BYTES = 256 * MIB
 MAX_FILE_BYTES = 64 * MIB
 MAX_BUNDLE_BYTES = 384 * MIB
 MAX_FILES = 64
+_MAX_ENTRIES = 4 * MAX_FILES
 
 Contents = Mapping[str, bytes]
 """Relative name to bytes."""
@@ -63,8 +65,11 @@ def list_files(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         raise BundleError(f'{folder}: no such folder; `allegro-ai list` shows the shipped bundles')
+    entries = sorted(islice(folder.rglob('*'), _MAX_ENTRIES + 1))
+    if len(entries) > _MAX_ENTRIES:
+        raise BundleError(f'{folder}: more than {_MAX_ENTRIES} files and folders, so this is no policy bundle')
     names, total = [], 0
-    for path in sorted(folder.rglob('*')):
+    for path in entries:
         name = path.relative_to(folder).as_posix()
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise BundleError(f'{folder}: {name} is a link or special file; a bundle holds plain files only')

@@ -119,6 +119,8 @@ def test_too_many_files_are_refused(folder):
         (folder / f'{number}.md').write_text('x')
     with pytest.raises(BundleError, match='64 files'):
         load_bundle(folder, HAND)
+    with pytest.raises(BundleError, match='no policy bundle'):
+        load_bundle('/usr', HAND)
 
 
 def test_nothing_is_left_behind_when_writing_fails(tmp_path):
