@@ -103,7 +103,8 @@ def _check(args: argparse.Namespace) -> int:
         {'check': 'signature', 'result': bundle.signature.text},
         {'check': 'hand', 'result': f'{bundle.model.name}: joints, limits, gains and touch cells agree'},
         {'check': 'graph', 'result': f'{report.parameters} finite numbers, {sum(report.operators.values())} plain '
-                                     f'operators, opset {report.opset}, belongs to this contract'},
+                                     f'operators, opset {report.opset}, {report.macs} multiplications a '
+                                     'decision, belongs to this contract'},
         {'check': 'golden vectors', 'result': golden},
         {'check': 'inference time',
          'result': f'p99 {p99:.3f} ms on {args.backend} in {args.precision}, budget {budget:g} ms'},
