@@ -13,6 +13,8 @@ from allegro_description.simulation.object_sets import FAMILIES, HOUSEHOLD, NOVE
 from allegro_description.simulation.objects import OBJECT_SETS, ObjectSpec, compound, object_rng
 from allegro_description.simulation.plant import Plant
 from allegro_description.simulation.solids import MAX_HULL_VERTICES, Solid, moments
+from allegro_description.simulation.surfaces import drawn_triangles
+from allegro_description.viewer.scene import object_mesh
 
 HAND = load_hand()
 EDITED = ('geom_size', 'geom_pos', 'geom_rbound', 'geom_aabb', 'geom_friction', 'geom_rgba', 'mesh_vert', 'body_mass',
@@ -83,6 +85,19 @@ def test_mass_properties_are_those_of_the_shape(obj):
     body = weighed(obj)
     np.testing.assert_allclose(body.ipos, 0.0, atol=1e-6)
     np.testing.assert_allclose(np.sort(obj.inertia) / obj.mass, np.sort(body.inertia) / float(body.mass[0]), rtol=2e-3)
+
+
+@pytest.mark.parametrize('object_set', OBJECT_SETS)
+def test_surfaces_for_viewers_enclose_the_solids_and_face_outwards(object_set):
+    for seed, obj in enumerate(draws(object_set, 25)):
+        corners = drawn_triangles(seed, object_set)
+        assert corners.shape[1:] == (3, 3)
+        volume = np.einsum('ni,ni->', corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6
+        solid = sum(s.mass_properties()[0] for s in obj.solids if s.weight > 0)
+        assert 0.92 * solid < volume <= 1.001 * solid       # facets cut a round thing
+        mesh = object_mesh('triangles', (1.0, 1.0, 1.0), corners)
+        assert mesh.volume == pytest.approx(volume, rel=1e-6)
+        assert np.abs(2 * mesh.vertices).max(axis=0) == pytest.approx(obj.extent, rel=0.02)
 
 
 def test_the_overlap_of_a_chain_counts_once():

@@ -148,6 +148,22 @@ def test_every_shape_has_a_marker(shape):
     assert marker.pose.position.z == 3.0
 
 
+@pytest.mark.parametrize('object_set', ['H2', 'H3'])
+def test_compounds_are_drawn_as_triangles(object_set):
+    from allegro_description.simulation.object_sets import sample_object
+    from allegro_description.simulation.objects import object_rng
+
+    obj = sample_object(object_rng(5, object_set, 0), object_set)
+    view = {'shape': obj.shape, 'extent_m': list(obj.extent), 'position_m': [1.0, 2.0, 3.0], 'seed': 5,
+            'object_set': object_set, 'quaternion_wxyz': [1.0, 0.0, 0.0, 0.0], 'rgba': [0.1, 0.2, 0.3, 1.0]}
+    marker = object_marker(view, 'palm_link', Time())
+    assert marker.type == marker.TRIANGLE_LIST
+    assert marker.scale.x == marker.scale.y == marker.scale.z == 1.0
+    assert len(marker.points) % 3 == 0
+    reach = [2 * max(abs(getattr(p, axis)) for p in marker.points) for axis in 'xyz']
+    assert reach == pytest.approx(list(obj.extent), rel=1e-2)
+
+
 def test_choices_are_those_of_the_episodes():
     pytest.importorskip('mujoco')
     from allegro_description.config import parameters

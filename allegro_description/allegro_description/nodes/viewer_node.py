@@ -29,7 +29,10 @@ from allegro_description.viewer.live import LiveHand, ObjectView, Status
 
 __all__ = ['HandViewer', 'ViewerConfig', 'run']
 
-_SHAPES = {Marker.CUBE: 'box', Marker.SPHERE: 'sphere', Marker.CYLINDER: 'cylinder'}
+_SHAPES = {Marker.CUBE: 'box', Marker.SPHERE: 'sphere', Marker.CYLINDER: 'cylinder',
+           Marker.TRIANGLE_LIST: 'triangles'}
+
+_MAX_CORNERS = 30_000       # a message with more is no thing to hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +147,16 @@ class HandViewer(PlainNode):
         size = (message.scale.x, message.scale.y, message.scale.z)
         if not np.isfinite([p.x, p.y, p.z, *wxyz, *size]).all() or np.linalg.norm(wxyz) < 1e-6:
             raise AllegroError('object has a pose or size that is not finite')
+        triangles: np.ndarray | None = None
+        if message.type == Marker.TRIANGLE_LIST:
+            corners = np.array([[v.x, v.y, v.z] for v in message.points], dtype=np.float64).reshape(-1, 3)
+            if not 0 < len(corners) <= _MAX_CORNERS or len(corners) % 3 or not np.isfinite(corners).all():
+                raise AllegroError(f'object has {len(corners)} corners of triangles; allowed: threes of finite points, '
+                                   f'at most {_MAX_CORNERS}')
+            triangles = corners.reshape(-1, 3, 3)
         colour = tuple(round(255 * min(max(v, 0.0), 1.0)) for v in (c.r, c.g, c.b))
         self.live.grasped = ObjectView(_SHAPES[message.type], size, np.array([p.x, p.y, p.z]),
-                                       wxyz / np.linalg.norm(wxyz), colour, c.a or 1.0)
+                                       wxyz / np.linalg.norm(wxyz), colour, c.a or 1.0, triangles)
 
     def _on_gravity(self, message: Vector3Stamped) -> None:
         self.live.gravity = _vector(message.vector, 'gravity')

@@ -25,7 +25,10 @@ PHASES = ('IDLE', 'RAMP', 'CLOSE', 'RUN', 'HOLD', 'RELEASE')
 
 @dataclass(frozen=True, eq=False)
 class ObjectView:
-    """The grasped object: ``box``, ``sphere`` or ``cylinder``, outer size (m), pose in the palm frame, colour."""
+    """The grasped object: ``box``, ``sphere``, ``cylinder``, outer size (m), pose in the palm frame, colour.
+
+    A shape ``triangles`` has their corners, m, (n, 3, 3), and its size is a factor on each axis.
+    """
 
     shape: str
     size: tuple[float, float, float]
@@ -33,6 +36,7 @@ class ObjectView:
     wxyz: Array
     colour: tuple[int, int, int]
     opacity: float = 1.0
+    triangles: Array | None = None
 
 
 @dataclass(frozen=True)

@@ -207,15 +207,17 @@ class HandPage:
                 self.hatches[k].visible = not usable[k]
 
     def _show_object(self, grasped: ObjectView | None) -> None:
-        key = () if grasped is None else (grasped.shape, grasped.size, grasped.colour, grasped.opacity)
+        key = () if grasped is None else (
+            grasped.shape, grasped.size, grasped.colour, grasped.opacity,
+            b'' if grasped.triangles is None else grasped.triangles.tobytes())
         if key != self._object_key:
             if self._object is not None:
                 self._object.remove()
                 self._object = None
             if grasped is not None:
                 opacity = None if grasped.opacity >= 1 else grasped.opacity
-                self._object = self._mesh('/object', object_mesh(grasped.shape, grasped.size), grasped.colour,
-                                          opacity=opacity)
+                self._object = self._mesh('/object', object_mesh(
+                    grasped.shape, grasped.size, grasped.triangles), grasped.colour, opacity=opacity)
             self._object_key = key
         if grasped is not None:
             self._object.position, self._object.wxyz = grasped.position, grasped.wxyz

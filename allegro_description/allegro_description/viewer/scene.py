@@ -167,16 +167,20 @@ def matrix_of(wxyz: Array) -> Array:
     ])
 
 
-def object_mesh(shape: str, size: Sequence[float]) -> Mesh:
+def object_mesh(shape: str, size: Sequence[float], triangles: Array | None = None) -> Mesh:
     """Mesh of a grasped object centred in its own frame.
 
     Args:
         shape: ``box``, ``sphere`` or ``cylinder`` (along z).
         size: outer dimensions x, y, z, m, as in a visualisation marker's scale.
+        triangles: corners, m, (n, 3, 3); they are the mesh, ``size`` a factor on each axis.
 
     Raises:
         UnknownName: another shape.
     """
+    if triangles is not None:
+        corners = triangles.reshape(-1, 3) * np.asarray(size)
+        return Mesh(corners, np.arange(len(corners), dtype=np.int32).reshape(-1, 3))
     x, y, z = (max(float(v), 1e-4) for v in size)
     if shape == 'box':
         return solids.rounded_box((x, y, z), min(0.003, 0.1 * min(x, y, z)))

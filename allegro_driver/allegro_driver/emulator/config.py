@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from allegro_description.config import parameter
 from allegro_description.model import HandModel
+from allegro_description.simulation.objects import OBJECT_SETS
 
 from allegro_driver.emulator.thermal import TIME_CONSTANT_S
 
@@ -99,4 +100,6 @@ class EpisodeControlConfig:
     rate_hz: float = parameter(30.0, 'rate of object and gravity', unit='Hz', low=1.0, high=100.0)
     seed: int = parameter(0, 'seed of the next episode; each start counts it up', low=0, high=2**31 - 1, live=True)
     level: str = parameter('L1', 'disturbance level', choices=('L0', 'L1', 'L2', 'L3', 'L4'), live=True)
-    object_set: str = parameter('H1', 'objects: those of training, or new draws', choices=('train', 'H1'), live=True)
+    object_set: str = parameter(
+        'H1', 'objects: those of training, new draws of their families, other families, things of a household, or '
+        'heavy and slippery ones', choices=tuple(OBJECT_SETS), live=True)

@@ -162,7 +162,8 @@ class TactileHold:
             return None
         obj = plant.obj
         return {'shape': obj.shape, 'size_m': list(obj.size), 'extent_m': list(obj.extent), 'mass_kg': obj.mass,
-                'rgba': list(obj.rgba), 'position_m': pose[0].tolist(), 'quaternion_wxyz': pose[1].tolist()}
+                'rgba': list(obj.rgba), 'position_m': pose[0].tolist(), 'quaternion_wxyz': pose[1].tolist(),
+                **({'seed': self._episode.seed, 'object_set': self._episode.object_set} if self._episode else {})}
 
 
 def _plain(value: Any) -> Any:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from allegro_description.ros.convert import diagnostic_array
+from allegro_description.simulation.surfaces import drawn_triangles
 from builtin_interfaces.msg import Duration, Time
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import Vector3Stamped
+from geometry_msgs.msg import Point, Vector3Stamped
 from visualization_msgs.msg import Marker
 
-# Boxes, ellipsoids and cylinders are drawn as they are; a capsule as a cylinder of its full length.
+# Boxes, ellipsoids and cylinders are drawn as such; a capsule as a cylinder of its full length; others as triangles.
 _MARKERS = {'box': Marker.CUBE, 'sphere': Marker.SPHERE, 'ellipsoid': Marker.SPHERE, 'cylinder': Marker.CYLINDER,
             'capsule': Marker.CYLINDER}
 
@@ -24,9 +26,13 @@ def object_marker(view: Mapping[str, Any] | None, frame: str, stamp: Time) -> Ma
     if view is None:
         marker.action = Marker.DELETE
         return marker
-    marker.action, marker.type = Marker.ADD, _MARKERS[view['shape']]
+    marker.action, marker.type = Marker.ADD, _MARKERS.get(view['shape'], Marker.TRIANGLE_LIST)
     marker.lifetime = Duration(nanosec=500_000_000)
-    marker.scale.x, marker.scale.y, marker.scale.z = view['extent_m']
+    if marker.type == Marker.TRIANGLE_LIST:
+        marker.scale.x = marker.scale.y = marker.scale.z = 1.0
+        marker.points = _corners(view['seed'], view['object_set'])
+    else:
+        marker.scale.x, marker.scale.y, marker.scale.z = view['extent_m']
     pose = marker.pose
     pose.position.x, pose.position.y, pose.position.z = view['position_m']
     q = pose.orientation
@@ -34,6 +40,12 @@ def object_marker(view: Mapping[str, Any] | None, frame: str, stamp: Time) -> Ma
     marker.color.r, marker.color.g, marker.color.b, marker.color.a = view['rgba']
     marker.text = view['shape']
     return marker
+
+
+@lru_cache(maxsize=2)
+def _corners(seed: int, object_set: str) -> list[Point]:
+    """Corners of a compound's triangles; an episode's object follows from its seed."""
+    return [Point(x=x, y=y, z=z) for x, y, z in drawn_triangles(seed, object_set).reshape(-1, 3).tolist()]
 
 
 def gravity_message(vector: list[float], frame: str, stamp: Time) -> Vector3Stamped:
