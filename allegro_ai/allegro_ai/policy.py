@@ -60,10 +60,11 @@ class GraphPolicy:
         """
         self.backend, self.inputs, self.output = backend, tuple(inputs), output
         self._stack, self._recurrences = stack, tuple(recurrences)
-        self._extras = tuple(extras)
+        self.extras = tuple(extras)
         self.extra: dict[str, Array32] = {}
         self._past: dict[str, Array32] = {}
         self._state: dict[str, Array32] = {}
+        self._partly_reset = False
 
     def reset(self, which: NDArray[np.bool_] | None = None) -> None:
         """Forget past observations and recurrent state; recurrent graphs are reset all at once only.
@@ -78,6 +79,7 @@ class GraphPolicy:
             return
         for history in self._past.values():
             history[which] = np.nan  # refilled from the next observation
+        self._partly_reset = True
         for recurrence in self._recurrences:
             if recurrence.name in self._state:
                 state = self._state[recurrence.name]
@@ -98,6 +100,7 @@ class GraphPolicy:
             raise BundleError(f'the policy needs the observation term {error.args[0]!r}') from None
         if self._stack > 1:
             feed = {name: self._stacked(name, value) for name, value in feed.items()}
+            self._partly_reset = False
         for recurrence in self._recurrences:
             if recurrence.name not in self._state:
                 self._state[recurrence.name] = np.zeros(recurrence.shape, dtype=np.float32)
@@ -105,7 +108,7 @@ class GraphPolicy:
         outputs = self.backend.run(feed)
         for recurrence in self._recurrences:
             self._state[recurrence.name] = np.array(outputs[recurrence.output], dtype=np.float32)
-        for name in self._extras:
+        for name in self.extras:
             self.extra[name] = outputs[name]
         return outputs[self.output]
 
@@ -116,7 +119,8 @@ class GraphPolicy:
         else:
             past[:, :-1] = past[:, 1:]
             past[:, -1] = value
-            fresh = np.isnan(past[:, 0]).any(axis=-1)
-            past[fresh] = value[fresh, None]
+            if self._partly_reset:
+                fresh = np.isnan(past[:, 0]).any(axis=-1)
+                past[fresh] = value[fresh, None]
         self._past[name] = past
         return past

@@ -107,12 +107,13 @@ def _latent(w: _Writer, network: HoraNetwork, frames: str, frame: NDArray[np.int
     assert network.history_mean is not None
     assert network.history_variance is not None
     x = _normal(w, frames, network.history_mean, network.history_variance, frame, 'history')
+    x = w.node('Reshape', [x, w.constant('one_by_one', np.array([-1, FRAME], dtype=np.int64))], 'each_frame')
     for layer in network.layers('adapt_tconv.channel_transform'):
         weight = network.weights[f'{layer}.weight']
-        weight = weight[:, frame] if layer.endswith('.0') else weight
-        x = w.node('MatMul', [x, w.constant(f'{layer}.weight', weight.T)], f'{layer}.product')
-        x = w.node('Add', [x, w.constant(f'{layer}.bias', network.weights[f'{layer}.bias'])], f'{layer}.sum')
+        x = _gemm(w, x, weight[:, frame] if layer.endswith('.0') else weight, network.weights[f'{layer}.bias'], layer)
         x = w.node('Relu', [x], f'{layer}.relu')
+    width = network.weights[f'{layer}.weight'].shape[0]
+    x = w.node('Reshape', [x, w.constant('together', np.array([-1, network.steps, width], dtype=np.int64))], 'channels')
     x = w.node('Transpose', [x], 'channels_first', perm=[0, 2, 1])
     for layer, stride in zip(network.layers('adapt_tconv.temporal_aggregation'), STRIDES, strict=True):
         kernel = w.constant(f'{layer}.weight', network.weights[f'{layer}.weight'])
