@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from allegro_ai import contents, golden, integrity
 from allegro_ai.action import ActionMapper
-from allegro_ai.backends import BACKENDS
+from allegro_ai.backends import BACKENDS, split_name
 from allegro_ai.contract import Contract, check_graph, check_hand, check_itself, golden_tolerance, is_workload
 from allegro_ai.grasp import GraspController, GraspSpec
 from allegro_ai.observation import ObservationBuilder, ObservationSpec, terms
@@ -129,6 +129,8 @@ class Bundle:
     def policy(self, backend: str = 'onnxruntime', precision: str = 'fp32') -> GraphPolicy:
         """Load the graph into an inference backend, in a precision, and replay the golden vectors.
 
+        ``policy('openvino/bf16')`` is the same as ``policy('openvino', 'bf16')``.
+
         Backends that do not compute the graph (``null``) are not checked; ``policy.backend.faithful`` says so.
 
         Raises:
@@ -137,20 +139,28 @@ class Bundle:
             UnknownPlugin: no such backend.
             MissingDependency: the backend needs a package that is absent.
         """
-        runtime = self.contract['runtime']
+        if '/' in backend:
+            backend, precision = split_name(backend)
         tolerance = golden_tolerance(self.contract, backend, precision)
-        recurrences = [Recurrence(s['name'], tuple(s['shape']), s['output']) for s in runtime['state']]
-        extras = [entry['name'] for entry in self.contract.get('extra_outputs', ())]
-        converted = {} if precision == 'fp32' else {'precision': precision}
-        engine = BACKENDS.load(backend)(self.graph, self.report.spec, **converted)
-        policy = GraphPolicy(engine, self.inputs, self.contract['output']['name'],
-                             stack=runtime['history']['steps'], recurrences=recurrences,
-                             extras=extras)
-        if engine.faithful:
-            golden.check(policy, self.arrays(self.contract['golden']['file']), self.inputs,
-                         tolerance, extras=extras,
-                         minimum=golden.MINIMUM_WORKLOAD if self.workload else golden.MINIMUM)
+        policy = self.unchecked(backend, precision)
+        if policy.backend.faithful:
+            golden.check(policy, self.arrays(self.contract['golden']['file']), self.inputs, tolerance,
+                         extras=policy.extras, minimum=golden.MINIMUM_WORKLOAD if self.workload else golden.MINIMUM)
         return policy
+
+    def unchecked(self, backend: str, precision: str = 'fp32') -> GraphPolicy:
+        """As :meth:`policy`, without the golden vectors: to measure how far a backend is off, never to run a hand."""
+        runtime = self.contract['runtime']
+        recurrences = [Recurrence(s['name'], tuple(s['shape']), s['output']) for s in runtime['state']]
+        load, graph = BACKENDS.load(backend), self.graph
+        if precision in getattr(load, 'precisions', ()) and precision.startswith('int8'):
+            from allegro_ai.precision import graph_of
+            graph = graph_of(self, precision)
+        converted = {} if precision == 'fp32' else {'precision': precision}
+        engine = load(graph, self.report.spec, **converted)
+        return GraphPolicy(engine, self.inputs, self.contract['output']['name'], stack=runtime['history']['steps'],
+                           recurrences=recurrences,
+                           extras=[entry['name'] for entry in self.contract.get('extra_outputs', ())])
 
 
 def available_bundles() -> tuple[str, ...]:

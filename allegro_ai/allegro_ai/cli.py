@@ -18,12 +18,15 @@ EPILOG = """examples:
   allegro-ai bundle sign FOLDER --key FILE          sign it; check --require-signature refuses all others
   allegro-ai bundle pack tactile_hold_linear        one file instead of a folder; unpack does the reverse
   allegro-ai import hora model.ckpt --output DIR    a bundle of an in-hand rotation policy trained elsewhere
+  allegro-ai backends tactile_hold_linear           how far each inference backend is from its golden vectors
+  allegro-ai ladder --output DIR L1b L3b            benchmark networks (random weights) as bundles
   allegro-ai train --seed 1                         train the linear policy in simulation
   allegro-ai evaluate runs/training/*.json          closed loop, beside the baselines
 
 Errors are one sentence, exit code 2."""
 
-LIGHT = {'allegro_ai.bundle_commands': ('list', 'bundle'), 'allegro_ai.importing.commands': ('import',)}
+LIGHT = {'allegro_ai.bundle_commands': ('list', 'bundle'), 'allegro_ai.importing.commands': ('import',),
+         'allegro_ai.backend_commands': ('backends', 'ladder')}
 """Modules whose ``add_commands(subparsers)`` registers these commands; they import quickly."""
 
 SIMULATED = {'allegro_ai.training.commands': ('train', 'evaluate', 'publish')}

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -20,10 +20,16 @@ from numpy.typing import NDArray
 
 from allegro_ai.policy import GraphPolicy
 
+if TYPE_CHECKING:
+    from allegro_ai.bundle import Bundle
+
 Array32 = NDArray[np.float32]
 
 MINIMUM = 256
 """Fewest observations that ranges may be calibrated on."""
+
+RECORDING = 'calibration.npz'
+"""File of a bundle with observations of real or simulated episodes: ``input/<term>`` (sequences, steps, …)."""
 
 QUANTISED = ('MatMul', 'Gemm', 'Conv')
 """Operators that are computed in 8 bit; quantising the others too multiplies the error and gains nothing."""
@@ -135,6 +141,21 @@ def convert(model: bytes, precision: str, given: Calibration | None = None) -> b
     onnx.helper.set_model_props(made, {**kept, 'allegro.precision': precision,
                                        'allegro.calibration': '' if given is None else given.source})
     return bytes(made.SerializeToString())
+
+
+def graph_of(bundle: Bundle, precision: str) -> bytes:
+    """The graph of a bundle in ``precision``, calibrated on ``calibration.npz`` of the bundle if there is one, else on
+    its golden vectors.
+
+    Raises:
+        BundleError: too few observations, or the graph cannot be converted.
+    """
+    if precision != 'int8_static':
+        return convert(bundle.graph, precision)
+    golden = bundle.contract['golden']['file']
+    source = RECORDING if RECORDING in bundle.files else golden
+    arrays = {name: value for name, value in bundle.arrays(source).items() if name.startswith('input/')}
+    return convert(bundle.graph, precision, calibration(bundle.unchecked('onnxruntime'), arrays, source))
 
 
 class _Reader:
