@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from allegro_description.errors import ConfigError, LinkError, UnknownPlugin
 from allegro_description.model import load_hand
@@ -158,6 +159,54 @@ def test_a_killed_driver_leaves_zero_torque():
         assert wait_until(lambda: hand.ends_with_zero())
         assert time.monotonic() - killed < 0.5
         assert wait_until(lambda: not os.path.exists(f'/proc/{guardian}') or _zombie(guardian))
+        hand.settle()
+        assert hand.ends_with_zero()
+
+
+def test_a_driver_that_hangs_loses_the_torque_and_finds_out():
+    code = VICTIM.replace("    hardware.write(np.full(16, 0.05))", """    try:
+        hardware.write(np.full(16, 0.05))
+    except LinkError as error:
+        print(error, flush=True)
+        break""").replace('import numpy', 'from allegro_description.errors import LinkError\nimport numpy')
+    with WireHand(MODEL) as hand, subprocess.Popen(
+            [sys.executable, '-c', code, hand.address], stdout=subprocess.PIPE, text=True) as victim:
+        try:
+            victim.stdout.readline()
+            assert wait_until(lambda: len(hand.torques()) > 20 and hand.torques()[-1].any())
+            victim.send_signal(signal.SIGSTOP)
+            stopped = time.monotonic()
+            assert wait_until(lambda: hand.ends_with_zero())
+            assert time.monotonic() - stopped < 0.5
+            hand.settle()
+            assert hand.ends_with_zero()
+            victim.send_signal(signal.SIGCONT)
+            assert 'the guardian has ended the torque' in victim.stdout.readline()
+        finally:
+            victim.kill()
+        victim.wait()
+        hand.settle()
+        assert hand.ends_with_zero()
+
+
+def test_without_torque_a_driver_may_take_its_time():
+    with WireHand(MODEL) as hand:
+        hardware = make_hardware(MODEL, DriverConfig(address=hand.address))
+        hardware.open()
+        for effort in (0.05, 0.0):
+            hardware.read(1.0)
+            hardware.write(np.full(16, effort))
+        time.sleep(0.3)
+        assert not hardware._guardian.acted
+        hardware.write(np.full(16, 0.05))
+        assert wait_until(lambda: hardware._guardian.acted)  # and here it may not
+        with pytest.raises(LinkError, match='stood still'):
+            hardware.write(np.full(16, 0.05))
+        hardware.write(np.zeros(16))  # zero torque is always let through
+        hardware.close()
+        hardware.open()
+        hardware.write(np.full(16, 0.05))  # a new session is a new beginning
+        hardware.close()
         hand.settle()
         assert hand.ends_with_zero()
 

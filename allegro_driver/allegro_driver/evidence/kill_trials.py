@@ -25,7 +25,8 @@ from allegro_description.model import HandModel
 from allegro_driver.config import DriverConfig
 from allegro_driver.emulator.client import EmulatorClient
 
-START_S, END_S, WATCH_S, GONE_S = 20.0, 10.0, 0.7, 2.0
+START_S, END_S, WATCH_S, GONE_S, BACK_S = 20.0, 10.0, 0.7, 2.0, 0.3
+IN_FLIGHT_S = 0.02   # a frame that was being sent when the driver froze still leaves when it goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,7 @@ class Arena:
         Args:
             dice: when.
             kind: ``loop`` or ``node``.
-            number: the signal.
+            number: the signal; a process that SIGSTOP has frozen goes on afterwards, and is ended then.
             guardian: kill its helper first.
             starting: while it starts, instead of while it moves the hand.
         """
@@ -208,6 +209,12 @@ class Arena:
         with suppress(ProcessLookupError):
             driver.process.send_signal(number)
         seconds = self._zero_after(begin)
+        if number is signal.SIGSTOP:
+            driver.process.send_signal(signal.SIGCONT)
+            again = self._zero_after(time.monotonic(), BACK_S)
+            if again is None or again > IN_FLIGHT_S:
+                objections.append('the driver that came back to life gave the hand torque again')
+            driver.process.terminate()
         try:
             driver.process.wait(END_S)
         except subprocess.TimeoutExpired:

@@ -5,7 +5,8 @@ the control loop in a process of its own (:mod:`.moved_hand`) and, for a share o
 ``hand_driver``, and kills one side 200 times: mostly while torque flows, one time in five while it starts. Limits were
 fixed before the first run:
 
-- *driver* killed by SIGKILL: all torques of the hand are zero within 100 ms (the guardian's work) and stay so; by
+- *driver* killed by SIGKILL, or frozen by SIGSTOP: all torques of the hand are zero within 100 ms (the guardian's
+  work) and stay so, also when the frozen one goes on (a frame it was just sending is taken back within 20 ms); by
   SIGTERM, SIGINT or SIGHUP: within 500 ms, and the process ends within 10 s. No helper process is left. The next driver
   starts, enables and moves the same hand: each trial is the test of the one before.
 - *hand* killed: the driver is in fault within 50 ms after that can be noticed (a terminal that hangs up: at once; else
@@ -34,9 +35,9 @@ from allegro_description.model import load_hand
 from allegro_driver.evidence.kill_trials import Arena, Outcome
 from allegro_driver.realtime import prepare_thread
 
-WORST_S = {'driver SIGKILL': 0.1, 'driver': 0.5, 'hand': 0.05}
+WORST_S = {'driver, at once': 0.1, 'driver': 0.5, 'hand': 0.05}
 PLACES = ('v5_sense_right/udp', 'v5_sense_right/can', 'v4_right/can', 'plexus_right/can')
-SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+ORDERLY, AT_ONCE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP), (signal.SIGKILL, signal.SIGSTOP)
 STARTING = 0.2
 LOOKING_PRIORITY = 50
 """Below drivers and hands: who looks must not be late on a busy machine, nor make others late."""
@@ -63,13 +64,13 @@ class Kind:
             return None
         if self.victim == 'hand':
             return WORST_S['hand']
-        return WORST_S['driver SIGKILL' if self.number is signal.SIGKILL else 'driver']
+        return WORST_S['driver, at once' if self.number in AT_ONCE else 'driver']
 
 
 KINDS = (
-    Kind('loop', signal.SIGKILL, 5), *(Kind('loop', number, 2) for number in SIGNALS[1:]),
+    Kind('loop', signal.SIGKILL, 5), Kind('loop', signal.SIGSTOP, 2), *(Kind('loop', number, 2) for number in ORDERLY),
     Kind('hand', signal.SIGKILL, 4), Kind('both', signal.SIGKILL, 1),
-    Kind('node', signal.SIGKILL, 2), *(Kind('node', number, 1) for number in SIGNALS[1:]),
+    Kind('node', signal.SIGKILL, 2), Kind('node', signal.SIGSTOP, 1), *(Kind('node', number, 1) for number in ORDERLY),
 )
 
 

@@ -33,6 +33,8 @@ Unit = TypeVar('Unit')
 _REPEATS = 5  # nothing is acknowledged
 # A full queue keeps its oldest packets; its newest sample is no answer to "where are the joints now?".
 _TOO_OLD_PERIODS = 10
+# The guardian must not be quicker than the driver's own watchdog for missing samples.
+_STALL_S, _STALL_MARGIN_S = 0.06, 0.03
 _WRAP, _HALF = 2**32, 2**31
 _REORDERED = 1000  # samples; a counter that falls back farther means that the hand started anew
 
@@ -51,7 +53,7 @@ class BusHardware(Generic[Unit]):
         tries: int = 3,
         expected_serial: str = '',
         velocity_cutoff_hz: float = 30.0,
-        guardian: bool = False,
+        guardian: Guardian | None = None,
     ) -> None:
         """Describe the hand; nothing is opened yet.
 
@@ -64,7 +66,7 @@ class BusHardware(Generic[Unit]):
             tries: how often a request is sent.
             expected_serial: refuse any other hand; '' accepts all.
             velocity_cutoff_hz: corner of the velocity low-pass, Hz.
-            guardian: keep a helper process that sends zero torque when this process dies.
+            guardian: ends the torque when this process dies or hangs.
         """
         self._model, self._session, self._link = model, session, link
         self.period_s = period_s
@@ -73,7 +75,7 @@ class BusHardware(Generic[Unit]):
         self._answer_timeout_s, self._tries = answer_timeout_s, tries
         self._expected_serial = expected_serial
         self._filter = VelocityFilter(len(model.joints), velocity_cutoff_hz)
-        self._guardian = Guardian() if guardian else None
+        self._guardian = guardian
         self._zero = np.zeros(len(model.joints))
         self._identity = Identity()
         self._sequence: int | None = None
@@ -107,7 +109,7 @@ class BusHardware(Generic[Unit]):
             tries=config.answer_tries,
             expected_serial=config.expected_serial,
             velocity_cutoff_hz=config.velocity_cutoff_hz,
-            guardian=config.guardian,
+            guardian=Guardian(max(_STALL_S, config.stale_after_s + _STALL_MARGIN_S)) if config.guardian else None,
         )
 
     @property
@@ -228,8 +230,7 @@ class BusHardware(Generic[Unit]):
             raise CommandRefused(
                 f"{self._model.name} may still run its own position loop, which would take torques for angles; "
                 'switch that off first')
-        for unit in self._session.torque(effort):
-            self._link.send(unit)
+        self._push(self._session.torque(effort), flows=bool(effort.any()))
 
     def position_mode(self, on: bool) -> None:
         """Switch the hand's own position loop; targets may follow after :attr:`settle_s`. Off ends with zero torque.
@@ -242,6 +243,7 @@ class BusHardware(Generic[Unit]):
         if on and not self._session.onboard_position:
             raise CommandRefused(f'{self._model.name} has no position loop of its own; use control_mode host')
         self._positioning = True  # until the opposite is known to have been sent
+        self._no_torque()  # what follows is spaced; the first target counts again
         self._send_spaced(self._session.position_mode(on))
         self._positioning = on
 
@@ -255,8 +257,7 @@ class BusHardware(Generic[Unit]):
         self._require_open()
         if not self._positioning:
             raise CommandRefused(f'{self._model.name} does not run its own position loop; switch that on first')
-        for unit in self._session.targets(position):
-            self._link.send(unit)
+        self._push(self._session.targets(position), flows=True)
 
     def enable(self, on: bool) -> None:
         """True: torque mode, zero torque, servo on. False: zero torque several times, errors ignored.
@@ -277,6 +278,7 @@ class BusHardware(Generic[Unit]):
     def halt(self) -> None:
         """Position loop off, zero torque, servo off where there is one; errors ignored."""
         if self._open:
+            self._no_torque()
             self._leave_position_mode()
             self._send_each(self._session.quiet())
 
@@ -307,11 +309,33 @@ class BusHardware(Generic[Unit]):
     def close(self) -> None:
         """Zero torque, servo off and disconnect. Idempotent; never raises."""
         if self._open:
+            self._no_torque()
             self._send_each((*self._session.quiet(), *self._session.silence()))
         self._open = self._positioning = False
         if self._guardian is not None:
             self._guardian.stop()
         self._link.close()
+
+    def _push(self, units: Sequence[Unit], *, flows: bool) -> None:
+        """Send torque or targets, and tell the guardian before that torque flows, or no longer does.
+
+        Raises:
+            LinkError: they did not leave this machine, or the guardian has ended the torque in the meantime.
+        """
+        guardian = self._guardian
+        if guardian is not None:
+            guardian.torque_flows(flows)
+        for unit in units:
+            if flows and guardian is not None and guardian.acted:  # each time: it may be between two frames
+                guardian.torque_flows(False)
+                raise LinkError(
+                    'this process stood still while torque flowed, and the guardian has ended the torque; look for '
+                    'what held it up (a debugger, a suspended or overloaded machine) and clear the fault')
+            self._link.send(unit)
+
+    def _no_torque(self) -> None:
+        if self._guardian is not None:
+            self._guardian.torque_flows(False)
 
     def _require_open(self) -> None:
         if not self._open:
