@@ -125,6 +125,7 @@ class ObservationBuilder:
         self.model = model
         self.spec = ObservationSpec() if spec is None else spec
         self.batch = batch
+        self._cells = batch, len(model.taxels)
         self._tips = model.tip_taxels
         self._links = np.array([i for i, t in enumerate(model.taxels) if not t.tip], dtype=np.intp)
         n, k = len(model.joints), len(self._tips)
@@ -134,13 +135,14 @@ class ObservationBuilder:
         self._contact: Mask = np.zeros((batch, k), dtype=bool)
         self._trace: Float = np.zeros((batch, k))
         self._first: Mask = np.ones(batch, dtype=bool)
+        self._fresh = True  # whether any of them is
         self._grip = np.zeros((batch, len(GRIP_CLASSES)), dtype=np.float32)
         self.set_grip('normal')
 
     def reset(self, which: Mask | None = None) -> None:
         """Forget the past of all environments, or of those where ``which`` (batch,) is true."""
         chosen: Any = slice(None) if which is None else which
-        self._first[chosen] = True
+        self._first[chosen] = self._fresh = True
         self._valid[chosen] = False
         self._contact[chosen] = False
         self._trace[chosen] = 0.0
@@ -200,25 +202,34 @@ class ObservationBuilder:
                 'wait for a new measurement instead of pairing old state with new target'
             )
         pressure, known = self._touch(pressure_pa, valid)
-        tip, tip_valid = pressure[:, self._tips], known[:, self._tips]
+        tip, tip_valid = pressure.take(self._tips, 1), known.take(self._tips, 1)
         spec = self.spec
-        delta = np.where(self._first[:, None], 0.0, position - self._position)
+        delta = position - self._position
+        if self._fresh:
+            delta[self._first] = 0.0
         rate = (tip - self._pressure) / np.maximum(tip, spec.rate_floor_kpa)
-        rate = np.where(tip_valid & self._valid, np.clip(rate, -spec.rate_clip, spec.rate_clip), 0.0)
+        bounded = np.minimum(np.maximum(rate, -spec.rate_clip), spec.rate_clip)  # np.clip costs three times that
+        rate = np.where(tip_valid & self._valid, bounded, 0.0)
         trace = np.maximum(np.abs(rate), spec.trace_decay * self._trace)
         threshold = np.where(self._contact, spec.contact_off_kpa, spec.contact_on_kpa)
         contact = tip_valid & (tip > threshold)
-        turn = np.full((self.batch, 3), np.nan) if gravity is None else np.asarray(gravity, dtype=np.float64)
-        upright = np.isfinite(turn).all(axis=1, keepdims=True)
+        if gravity is None:
+            turn, upright = np.zeros((self.batch, 3)), np.zeros((self.batch, 1), dtype=bool)
+        else:
+            turn = np.asarray(gravity, dtype=np.float64)
+            upright = np.isfinite(turn).all(axis=1, keepdims=True)
+            turn = np.where(upright, turn, 0.0)
         if which is None:
             self._position, self._pressure, self._valid = position, tip, tip_valid
             self._contact, self._trace = contact, trace
-            self._first[:] = False
+            if self._fresh:
+                self._first[:] = self._fresh = False
         else:
             for memory, value in ((self._position, position), (self._pressure, tip), (self._valid, tip_valid),
                                   (self._contact, contact), (self._trace, trace)):
                 memory[which] = value[which]
             self._first[which] = False
+            self._fresh = bool(self._first.any())
         values: Mapping[str, Any] = {
             'joint_position': position,
             'joint_target': last_target,
@@ -229,9 +240,9 @@ class ObservationBuilder:
             'tactile_tip_contact': contact,
             'tactile_tip_trace': trace,
             'tactile_valid': tip_valid,
-            'tactile_link_pressure': pressure[:, self._links],
-            'tactile_link_valid': known[:, self._links],
-            'gravity_palm': np.where(upright, turn, 0.0),
+            'tactile_link_pressure': pressure.take(self._links, 1),
+            'tactile_link_valid': known.take(self._links, 1),
+            'gravity_palm': turn,
             'gravity_valid': upright,
             'last_action': action,
             'grip_class': self._grip,
@@ -240,13 +251,15 @@ class ObservationBuilder:
 
     def _touch(self, pressure_pa: Float | None, valid: Mask | None) -> tuple[Float, Mask]:
         """Pressure in kPa with zeros where unknown, and what is known, (batch, n_taxels)."""
-        shape = (self.batch, len(self.model.taxels))
+        shape = self._cells
         if pressure_pa is None:
             return np.zeros(shape), np.zeros(shape, dtype=bool)
         raw = np.asarray(pressure_pa, dtype=np.float64)
         if raw.shape != shape or (valid is not None and np.shape(valid) != shape):
             raise ObservationError(f'taxel pressures have shape {raw.shape}, need {shape}; one number per taxel')
-        known = np.isfinite(raw) if valid is None else np.isfinite(raw) & np.asarray(valid, dtype=bool)
+        known = np.isfinite(raw)
+        if valid is not None:
+            known &= np.asarray(valid, dtype=bool)
         return np.where(known, raw, 0.0) / PA_PER_KPA, known
 
 
