@@ -53,6 +53,13 @@ def test_the_same_seed_makes_the_same_mutant(originals):
     assert len({str(sorted((m.files or {'': m.archive}).items())) for m in made}) == len(made)
 
 
+def test_every_mutant_differs_from_the_original(originals):
+    for index in range(300):
+        source, _, made = mutant(originals, 8, index)
+        assert made.files != source.victim.files
+        assert made.archive != source.victim.archive
+
+
 def test_the_untouched_original_is_the_same(originals):
     for source in originals:
         for signed in (False, True):

@@ -102,7 +102,10 @@ def mutant(originals: Sequence[Original], seed: int, index: int) -> tuple[Origin
     dice = Random(f'{seed}/{index}')
     kind = dice.choices(KINDS, [k.share for k in KINDS])[0]
     source = originals[index % len(originals)]
-    return source, kind, kind.make(source.victim, dice)
+    made = kind.make(source.victim, dice)
+    while made.files == source.victim.files:  # a field set to the value that it had is no damage
+        made = kind.make(source.victim, dice)
+    return source, kind, made
 
 
 def outcome(source: Original, made: Mutant, *, signed: bool) -> tuple[str, str]:
