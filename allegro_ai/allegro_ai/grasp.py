@@ -23,7 +23,7 @@ from allegro_description.errors import CommandRefused, ConfigError
 from allegro_description.model import HandModel
 from numpy.typing import NDArray
 
-from allegro_ai.action import ActionMapper
+from allegro_ai.action import ActionMapper, all_finite
 
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -50,6 +50,9 @@ class GraspSpec:
     close_torque_nm: float = parameter(
         0.12, 'bound of the position error of the close, times the gain', unit='N·m', low=0.0, high=0.3)
     close_rate_rad_s: float = parameter(2.0, 'fastest closing of a flexion joint', unit='rad/s', low=0.1, high=7.0)
+
+
+_RUN = int(Phase.RUN)  # numpy takes microseconds to compare with a member of an enumeration
 
 
 class GraspController:
@@ -137,7 +140,7 @@ class GraspController:
         """
         position = self._measured(position)
         phase, previous, spec = self.phase, self.target, self.spec
-        if which is None and action is not None and (phase == Phase.RUN).all():  # what a running policy does each time
+        if which is None and action is not None and (phase == _RUN).all():  # what a running policy does each time
             self.target = self.mapper.to_target(self.reference, action, previous, dt)
             self._clock += dt
             return self.target.copy()
@@ -193,7 +196,7 @@ class GraspController:
         array: Float = np.asarray(position, dtype=np.float64)
         if array.shape != self.target.shape:
             raise CommandRefused(f'joint positions have shape {array.shape}, need {self.target.shape} (batch, joints)')
-        if not np.isfinite(array).all():
+        if not all_finite(array):
             raise CommandRefused('joint positions hold NaN or infinite values; the target was left as it was')
         return array
 

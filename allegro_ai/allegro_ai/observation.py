@@ -25,6 +25,8 @@ from allegro_description.errors import AllegroError, UnknownName
 from allegro_description.model import HandModel
 from numpy.typing import NDArray
 
+from allegro_ai.action import all_finite
+
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Observation = dict[str, NDArray[np.float32]]
@@ -267,7 +269,7 @@ def _checked(what: str, values: Float, shape: tuple[int, ...]) -> Float:
     array = np.array(values, dtype=np.float64)
     if array.shape != shape:
         raise ObservationError(f'{what} have shape {array.shape}, need {shape} (batch, joints)')
-    if not np.isfinite(array).all():
+    if not all_finite(array):
         bad = sorted(set(np.argwhere(~np.isfinite(array))[:, 1].tolist()))
         raise ObservationError(f'{what} hold NaN or infinite values at joint indices {bad}; nothing was computed')
     return array
