@@ -22,6 +22,9 @@ Value = bool | int | float | str | tuple[float, ...] | tuple[str, ...]
 C = TypeVar('C')
 
 
+_TRUTHS = {True: ('on', 'yes', 'true'), False: ('off', 'no', 'false')}
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One declared parameter: meaning, unit, allowed values, and whether it may change while running."""
@@ -68,6 +71,9 @@ class Parameter:
                 raise ConfigError(f'{wrong} (true or false)')
             return value
         if isinstance(default, str):
+            if isinstance(value, bool) and self.choices:
+                # YAML reads off, no, on and yes as truth values: `-p realtime:=off` arrives as False.
+                value = next((word for word in _TRUTHS[value] if word in self.choices), value)
             if not isinstance(value, str) or (self.choices and value not in self.choices):
                 raise ConfigError(wrong)
             return value

@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from allegro_description.config import defaults, from_mapping, markdown_table, parameter, parameters
+import yaml
+from allegro_description.config import Parameter, defaults, from_mapping, markdown_table, parameter, parameters
 from allegro_description.errors import CommandRefused, ConfigError, MissingDependency, UnknownName, UnknownPlugin
 from allegro_description.plugins import Plugin, PluginTable
 from allegro_description.state import JointCommand
@@ -81,3 +82,15 @@ def test_commands_are_position_xor_effort():
         JointCommand(0)
     with pytest.raises(CommandRefused):
         JointCommand(0, position=np.zeros(16), effort=np.zeros(16))
+
+
+def test_words_that_yaml_takes_for_truth_values():
+    """``-p realtime:=off`` on a ROS command line arrives as False."""
+    declared = Parameter('realtime', 'auto', 'doc', choices=('auto', 'off'))
+    assert declared.check(yaml.safe_load('off')) == 'off'
+    for text in ('on', 'true'):
+        with pytest.raises(ConfigError, match='one of auto, off'):
+            declared.check(yaml.safe_load(text))
+    assert Parameter('a', 'on', 'doc', choices=('on', 'off')).check(True) == 'on'
+    with pytest.raises(ConfigError):
+        Parameter('a', 'x', 'doc').check(False)

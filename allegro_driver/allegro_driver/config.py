@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from allegro_description.config import parameter
 
+STALE_PERIODS = 4.5
+
 
 @dataclass(frozen=True, slots=True)
 class ControlConfig:
@@ -29,7 +31,8 @@ class ControlConfig:
         0.35, 'a reading that moves this much farther between two samples than the joint can is a fault (damaged data)',
         unit='rad', low=0.05, high=10.0)
     stale_after_s: float = parameter(
-        0.03, 'no sample from the hand for this long is a fault', unit='s', low=0.006, high=1.0)
+        0.03, 'no sample from the hand for this long is a fault; a slow hand gets 4.5 of its periods (Plexus: 45 ms)',
+        unit='s', low=0.006, high=1.0)
     hold_after_s: float = parameter(
         0.1, 'commands older than this are refused; without a younger one the hand holds its last target',
         unit='s', low=0.01, high=2.0, live=True)
@@ -71,6 +74,10 @@ class ControlConfig:
         'auto', 'auto: SCHED_FIFO, locked memory and short interpreter slices where allowed', choices=('auto', 'off'))
     realtime_priority: int = parameter(60, 'SCHED_FIFO priority of the control thread', low=1, high=98)
 
+    def patience_s(self, period_s: float) -> float:
+        """For how long samples of a hand with this period may be missing, s."""
+        return max(self.stale_after_s, STALE_PERIODS * period_s)
+
 
 @dataclass(frozen=True, slots=True)
 class DriverConfig(ControlConfig):
@@ -90,7 +97,9 @@ class DriverConfig(ControlConfig):
     answer_tries: int = parameter(3, 'how often a request is sent', low=1, high=20)
     velocity_cutoff_hz: float = parameter(
         30.0, 'corner of the low-pass that makes velocities from positions', unit='Hz', low=1.0, high=150.0)
-    guardian: bool = parameter(True, 'keep a helper process that sends zero torque should this one be killed')
+    guardian: bool = parameter(
+        True, 'keep a helper process that ends the torque should this one be killed, or hang for 60 ms (or 30 ms more '
+        'than samples may be missing)')
     enable_on_activate: bool = parameter(False, 'hold the present pose as soon as the node is active')
     publish_divisor: int = parameter(2, 'publish every n-th sample', low=1, high=333)
 

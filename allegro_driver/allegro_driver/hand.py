@@ -53,6 +53,7 @@ class Hand:
         self.hardware, self.model = hardware, model
         self.statistics = LoopStatistics(hardware.period_s)
         self._config = config or ControlConfig()
+        self._stale_s = self._config.patience_s(hardware.period_s)
         check_mode(hardware, model, self._config)
         self._governor = Governor(model, self._config, hardware.period_s, hardware.settle_s)
         self._motions: MotionPlanner | None = None
@@ -324,17 +325,17 @@ class Hand:
             else:
                 self._fault(
                     Event.FEEDBACK_STALE,
-                    f'no sample from the hand for {self._config.stale_after_s * 1e3:.0f} ms; check power and cable')
+                    f'no sample from the hand for {self._stale_s * 1e3:.0f} ms; check power and cable')
         except LinkError as error:
             self._fault(Event.LINK_ERROR, str(error))
-            time.sleep(self._config.stale_after_s)
+            time.sleep(self._stale_s)
 
     def _patience(self) -> float:
         """How long to wait for the next sample, s."""
         last = self._governor.last
         if last is None or self.state is State.FAULT:
-            return self._config.stale_after_s
-        return max(self._config.stale_after_s - (time.monotonic_ns() - last.stamp_ns) / 1e9, 0.0)
+            return self._stale_s
+        return max(self._stale_s - (time.monotonic_ns() - last.stamp_ns) / 1e9, 0.0)
 
     def _answer(self, sample: HandState) -> None:
         order: Order | None = None

@@ -176,7 +176,8 @@ class Bench:
         if status.state is State.FAULT:
             silent = status.reason.startswith('no sample')
             last = hardware.noticed_ns  # the newest sample when the fault began
-            noticeable = last + round(config.stale_after_s * 1e9) if silent else hardware.alarm_ns or last
+            patience_ns = round(config.patience_s(hardware.period_s) * 1e9)
+            noticeable = last + patience_ns if silent else hardware.alarm_ns or last
             zeros = [t for t, largest in hardware.sent if t >= noticeable and largest == 0.0]
             late = [t for t, largest in hardware.sent if zeros and t > zeros[0] and largest > 0.0]
             safe_after = (zeros[0] - noticeable) / 1e9 if zeros else float('inf')

@@ -254,7 +254,8 @@ class Arena:
             self._dismiss()
             return Outcome(flowing, None, ('the driver notices nothing',))
         silent = str(fault['reason']).startswith('no sample')
-        noticeable = int(fault['last_ns']) + round(DriverConfig().stale_after_s * 1e9) if silent else begin
+        period_s = float(self._model.protocol[self._link]['period_ms']) / 1e3
+        noticeable = int(fault['last_ns']) + round(DriverConfig().patience_s(period_s) * 1e9) if silent else begin
         seconds = max(int(fault['halt_ns']) - noticeable, 0) / 1e9
         objections = []
         if self._zero_after(time.monotonic(), 0.2) != 0.0:

@@ -10,7 +10,7 @@ fixed before the first run:
   SIGTERM, SIGINT or SIGHUP: within 500 ms, and the process ends within 10 s. No helper process is left. The next driver
   starts, enables and moves the same hand: each trial is the test of the one before.
 - *hand* killed: the driver is in fault within 50 ms after that can be noticed (a terminal that hangs up: at once; else
-  the last sample is ``stale_after_s`` old). The hand that starts anew gets no torque until the fault is cleared, and is
+  the last sample is too old). The hand that starts anew gets no torque until the fault is cleared, and is
   moved after that.
 - *driver and guardian* killed together: nobody is left to send zeros, so nothing is promised. The emulated hand keeps
   its last torque, which is the worst that a real one can do; the next driver takes it away. Counted, not judged.

@@ -100,16 +100,18 @@ class BusHardware(Generic[Unit]):
         if config.link not in model.protocol:
             raise ConfigError(f'{model.name} has no {config.link} link; it has: {", ".join(model.protocol)}')
         settings = model.protocol[config.link]
+        period_s = float(settings['period_ms']) / 1e3
+        patience_s = config.patience_s(period_s)
         return BusHardware(
             model,
             CODECS.load(settings['codec'])(model, settings),
             link_class.from_description(config.address, settings),
-            period_s=float(settings['period_ms']) / 1e3,
+            period_s=period_s,
             answer_timeout_s=config.answer_timeout_s,
             tries=config.answer_tries,
             expected_serial=config.expected_serial,
             velocity_cutoff_hz=config.velocity_cutoff_hz,
-            guardian=Guardian(max(_STALL_S, config.stale_after_s + _STALL_MARGIN_S)) if config.guardian else None,
+            guardian=Guardian(max(_STALL_S, patience_s + _STALL_MARGIN_S)) if config.guardian else None,
         )
 
     @property
