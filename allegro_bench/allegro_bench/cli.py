@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from allegro_description.errors import AllegroError, MissingDependency
+from allegro_description.errors import AllegroError, ConfigError, MissingDependency
 
 from allegro_bench import environment, result
 from allegro_bench.meters import METERS
@@ -17,6 +17,7 @@ from allegro_bench.meters.meter import open_meter
 EPILOG = """examples:
   allegro-bench report runs/2026-01-31_10-00-00     write report.html from result.json and the .npz files again
   allegro-bench verify runs/2026-01-31_10-00-00     compute every number again from the raw ticks and compare
+  allegro-bench export-lerobot BAG --output DIR     episodes of a bag as a LeRobot dataset
   allegro-bench meters                              which energy meters work on this machine, and why others do not
   allegro-bench env                                 the machine as it is written into results, with reservations
 
@@ -35,6 +36,12 @@ def parser() -> argparse.ArgumentParser:
                         ('verify', 'compute the numbers of a run again from its raw ticks')):
         command = commands.add_parser(name, help=words, description=words)
         command.add_argument('run_dir', type=Path, metavar='RUN_DIR', help='folder that inference_profiler wrote')
+    words = 'write the episodes of a bag as a LeRobot dataset, v2.1 (needs pyarrow)'
+    command = commands.add_parser('export-lerobot', help=words, description=words)
+    command.add_argument('bag', type=Path, metavar='BAG', help='folder of a bag that bag_recorder or ros2 bag wrote')
+    command.add_argument('--output', type=Path, required=True, metavar='DIR', help='folder of the new dataset')
+    command.add_argument('--fps', type=float, default=50.0, help='frames per second (default: %(default)g)')
+    command.add_argument('--task', default='', help='what was to be done (default: from the facts of each episode)')
     words = 'list energy meters and whether they work here'
     commands.add_parser('meters', help=words, description=words)
     words = 'describe this machine as results do'
@@ -51,6 +58,8 @@ def main(args: Sequence[str] | None = None) -> int:
             return _report(given.run_dir)
         if given.command == 'verify':
             return _verify(given.run_dir)
+        if given.command == 'export-lerobot':
+            return _export_lerobot(given)
         return _meters() if given.command == 'meters' else _env(given.json)
     except AllegroError as error:
         print(f'allegro-bench {given.command}: {error}', file=sys.stderr)
@@ -84,6 +93,17 @@ def _verify(folder: Path) -> int:
         return 1
     ticks = sum(block['n_expected'] for block in found['blocks'])
     print(f'{folder}: {name} {schema}; all numbers follow from its {ticks} ticks; {found["validity"]["status"]}')
+    return 0
+
+
+def _export_lerobot(given: argparse.Namespace) -> int:
+    from allegro_bench.lerobot import export
+
+    if not 1 <= given.fps <= 1000:
+        raise ConfigError(f'--fps is {given.fps:g}; allowed: 1 to 1000')
+    info = export(given.bag, given.output, fps=given.fps, task=given.task)
+    print(f'{given.output}: {info["total_episodes"]} episodes, {info["total_frames"]} frames at {info["fps"]} Hz, '
+          f'{info["total_tasks"]} tasks, LeRobot {info["codebase_version"]}; read back, complete')
     return 0
 
 
