@@ -23,6 +23,8 @@ from allegro_description.simulation.objects import ObjectSpec
 from allegro_description.state import Array
 
 ACTUATIONS = ('torque', 'position')
+# Stiffness of friction over that of normal contact: at 10 held objects creep five times as fast (simulation/creep.py).
+IMPRATIO = 100
 OBJECT = 'object'
 HUMAN = 'human_hand'
 # Colours of shells and of the rubber pads (0..1, RGBA); the URDF uses them too.
@@ -88,7 +90,7 @@ def build_mjcf(
     friction = scene.obj.friction if scene.obj else scene.friction
     root = ElementTree.Element('mujoco', model=model.name)
     _add(root, 'compiler', angle='radian', eulerseq='XYZ', autolimits='true')
-    option = _add(root, 'option', timestep=timestep, integrator='implicitfast', cone='elliptic', impratio=10,
+    option = _add(root, 'option', timestep=timestep, integrator='implicitfast', cone='elliptic', impratio=IMPRATIO,
                   gravity=(-9.81, 0, 0), iterations=30, ls_iterations=20, tolerance=1e-7)
     # Objects are edited in place, which the trees of the middle phase do not follow; few geoms, so it saves nothing.
     _add(option, 'flag', midphase='disable')
