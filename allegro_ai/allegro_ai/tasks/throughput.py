@@ -13,24 +13,20 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import mujoco
-import mujoco.rollout
 import numpy as np
 from allegro_description.errors import AllegroError, ConfigError
 from allegro_description.model import load_hand
-from allegro_description.simulation.plant import Plant
+from allegro_description.simulation.batch import compare_steppers
 
 from allegro_ai.tasks.lanes import SUBSTEPS
 from allegro_ai.tasks.vector import VERSION, VectorTask
 
 WARM_STEPS = 60                 # the object is let go, the squeeze builds up
-ROUNDS = 5                      # of each way of stepping, in turn
-SPEC = mujoco.mjtState.mjSTATE_CTRL.value | mujoco.mjtState.mjSTATE_XFRC_APPLIED.value
 
 
 def measure(num_envs: int, threads: int, seconds: float, object_set: str = 'train') -> dict[str, Any]:
@@ -43,7 +39,7 @@ def measure(num_envs: int, threads: int, seconds: float, object_set: str = 'trai
     task.reset(seed=0)
     for _ in range(WARM_STEPS):
         task.step(squeeze)
-    steps, ended, contacts = 0, 0, []
+    steps, ended = 0, 0
     start, cpu = time.perf_counter(), time.process_time()
     while time.perf_counter() - start < seconds:
         ended += sum(o is not None for o in task.step(squeeze)[4]['outcome'])
@@ -52,7 +48,7 @@ def measure(num_envs: int, threads: int, seconds: float, object_set: str = 'trai
     plants = [task.lanes.rig.plants[k] for k in task.lanes.running.nonzero()[0]]
     chosen = [p for p in plants if p is not None]
     contacts = [p.data.ncon for p in chosen]
-    rates = _raw(task, chosen, seconds / ROUNDS / 2)
+    rates = compare_steppers(chosen, threads, SUBSTEPS, seconds / 10)
     task.close()
     return {
         'task': VERSION, 'object_set': object_set, 'environments': num_envs,
@@ -62,33 +58,6 @@ def measure(num_envs: int, threads: int, seconds: float, object_set: str = 'trai
         'machine': f'{platform.machine()}, {_processor()}, {len(os.sched_getaffinity(0))} CPUs',
         'load_1min': os.getloadavg()[0], 'mujoco': metadata.version('mujoco'),
     }
-
-
-def _raw(task: VectorTask, plants: Sequence[Plant], seconds: float) -> tuple[float, float]:
-    """Control steps per second of the thread pool and of ``mujoco.rollout``, in turn; medians over the rounds."""
-    batch = task.lanes.rig.batch
-    models, full = [p.model for p in plants], mujoco.mjtState.mjSTATE_FULLPHYSICS.value
-    datas = [mujoco.MjData(models[0]) for _ in range(batch.threads)]
-    state = np.zeros((len(plants), mujoco.mj_stateSize(models[0], full)))
-    control = np.zeros((len(plants), SUBSTEPS, mujoco.mj_stateSize(models[0], SPEC)))
-    for k, plant in enumerate(plants):
-        mujoco.mj_getState(plant.model, plant.data, state[k], full)
-        now = np.zeros(control.shape[2])
-        mujoco.mj_getState(plant.model, plant.data, now, SPEC)
-        control[k] = now
-    rows: list[list[float]] = [[], []]
-    with mujoco.rollout.Rollout(nthread=batch.threads) as roller:
-        ways: tuple[Callable[[], Any], ...] = (
-            lambda: batch.step(plants, SUBSTEPS),
-            lambda: roller.rollout(models, datas, state, control, control_spec=SPEC, nstep=SUBSTEPS))
-        for _ in range(ROUNDS):
-            for way, row in zip(ways, rows, strict=True):
-                count, start = 0, time.perf_counter()
-                while time.perf_counter() - start < seconds:
-                    way()
-                    count += 1
-                row.append(count * len(plants) / (time.perf_counter() - start))
-    return float(np.median(rows[0])), float(np.median(rows[1]))
 
 
 def _processor() -> str:

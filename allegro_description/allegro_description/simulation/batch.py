@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
+from typing import Any
 
 import mujoco
+import mujoco.rollout
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,11 +70,40 @@ def _step(plants: Sequence[Plant], steps: int) -> None:
         mujoco.mj_step(plant.model, plant.data, steps)
 
 
-def steps_per_second(plants: Sequence[Plant], threads: int, rounds: int = 50, steps: int = 5) -> float:
-    """Physics steps per second of wall time over all plants from their present state."""
-    with Batch(threads) as batch:
-        batch.advance(plants, steps)
-        start = time.perf_counter()
-        for _ in range(rounds):
-            batch.advance(plants, steps)
-        return len(plants) * rounds * steps / (time.perf_counter() - start)
+def compare_steppers(plants: Sequence[Plant], threads: int, steps: int, seconds: float) -> tuple[float, float]:
+    """Speed of the two ways to step plants in C threads: ``mj_step`` on a pool, as here, and ``mujoco.rollout``.
+
+    Both start from the present state and take turns, so that other load meets both.
+
+    Args:
+        plants: of one hand, with position input.
+        threads: of each pool (0: one per CPU).
+        steps: physics steps of one round, for every plant.
+        seconds: how long each of five turns of either takes.
+
+    Returns:
+        Rounds of one plant per second of wall time, medians: of the pool and of ``mujoco.rollout``.
+    """
+    models, full = [p.model for p in plants], mujoco.mjtState.mjSTATE_FULLPHYSICS.value
+    inputs = mujoco.mjtState.mjSTATE_CTRL.value | mujoco.mjtState.mjSTATE_XFRC_APPLIED.value
+    state = np.zeros((len(plants), mujoco.mj_stateSize(models[0], full)))
+    control = np.zeros((len(plants), steps, mujoco.mj_stateSize(models[0], inputs)))
+    for k, plant in enumerate(plants):
+        mujoco.mj_getState(plant.model, plant.data, state[k], full)
+        now = np.zeros(control.shape[2])
+        mujoco.mj_getState(plant.model, plant.data, now, inputs)
+        control[k] = now
+    rows: list[list[float]] = [[], []]
+    with Batch(threads) as batch, mujoco.rollout.Rollout(nthread=batch.threads) as roller:
+        datas = [mujoco.MjData(models[0]) for _ in range(batch.threads)]
+        ways: tuple[Callable[[], Any], ...] = (
+            lambda: batch.step(plants, steps),
+            lambda: roller.rollout(models, datas, state, control, control_spec=inputs, nstep=steps))
+        for _ in range(5):
+            for way, row in zip(ways, rows, strict=True):
+                count, start = 0, time.perf_counter()
+                while time.perf_counter() - start < seconds:
+                    way()
+                    count += 1
+                row.append(count * len(plants) / (time.perf_counter() - start))
+    return float(np.median(rows[0])), float(np.median(rows[1]))
