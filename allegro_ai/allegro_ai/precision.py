@@ -10,6 +10,7 @@ import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,9 +144,11 @@ def convert(model: bytes, precision: str, given: Calibration | None = None) -> b
     return bytes(made.SerializeToString())
 
 
+@lru_cache(maxsize=4)
 def graph_of(bundle: Bundle, precision: str) -> bytes:
-    """The graph of a bundle in ``precision``, calibrated on ``calibration.npz`` of the bundle if there is one, else on
-    its golden vectors.
+    """The graph of a bundle in ``precision``, with ranges from its observations.
+
+    They come from its ``calibration.npz`` if there is one, else from its golden vectors.
 
     Raises:
         BundleError: too few observations, or the graph cannot be converted.

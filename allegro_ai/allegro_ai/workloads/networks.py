@@ -113,8 +113,10 @@ def flow_matching(seed: int, width: int = 256, layers: int = 4, steps: int = 5) 
 
 
 def diffusion(seed: int, steps: int = 10, observed: int = 218, embedded: int = 64) -> onnx.ModelProto:
-    """DDIM steps of a one-dimensional U-Net with widths 64, 128, 256 and kernels of 5, scaled and shifted by 282
-    numbers: 218 of the observation and 64 of the step (the source does not say how they divide).
+    """DDIM steps of a one-dimensional U-Net with widths 64, 128, 256 and kernels of 5.
+
+    It is scaled and shifted by 282 numbers: 218 of the observation and 64 of the step (the source does not say how
+    they divide).
     """
     w = Weaver(seed)
     signal = np.cos(np.linspace(1.5, 0.05, steps + 1)) ** 2  # share of the action in each noisy chunk

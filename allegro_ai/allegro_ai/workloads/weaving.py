@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -53,13 +54,13 @@ class Weaver:
         return name
 
     def linear(self, x: str, name: str, n: int, m: int) -> str:
-        """x @ W + b over the last dimension, n to m."""
+        """Product with W plus b over the last dimension, n to m."""
         return str(self.op('Add', self.op('MatMul', x, self.weight(f'{name}.w', n, m, fan_in=n)),
                            self.weight(f'{name}.b', m)))
 
     def mlp(self, x: str, name: str, sizes: Sequence[int], activation: str = 'Elu') -> str:
         """Linear layers with ``activation`` between them."""
-        for k, (n, m) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for k, (n, m) in enumerate(pairwise(sizes)):
             x = self.linear(x, f'{name}.{k}', n, m)
             if k < len(sizes) - 2:
                 x = self.op(activation, x)
@@ -82,7 +83,7 @@ class Weaver:
         return str(self.op('Mul', self.op('Mul', x, self.number(0.5)), inner))
 
     def mish(self, x: str) -> str:
-        """x tanh(softplus(x)), in its parts."""
+        """The activation x tanh(softplus(x)), in its parts."""
         return str(self.op('Mul', x, self.op('Tanh', self.op('Softplus', x))))
 
     def attention(self, x: str, memory: str, name: str, width: int, heads: int) -> str:
