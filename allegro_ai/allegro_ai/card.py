@@ -108,7 +108,8 @@ def model_card(contract: Contract, evaluation: Mapping[str, Any], graph: Mapping
                              *_extra(contract))),
         ('## What it does', (
             f'{runtime["rate_hz"]:g} times a second: target = reference + scale × action, where the reference is the '
-            'posture at the end of a gentle close, an action of 1 is '
+            + ('target one step before' if action['semantics'] == 'position_delta' else
+               'posture at the end of a gentle close') + ', an action of 1 is '
             f'{min(action["scale_rad"]):.3g} … {max(action["scale_rad"]):.3g} rad depending on the joint, and targets '
             f'change by at most {action["rate_limit_rad_s"]:g} rad/s within the joint limits.',
             f'It holds its last target when joint states are older than {safety["stale_ms"]:g} ms, when a fingertip '
