@@ -29,7 +29,7 @@ Float = NDArray[np.float64]
 
 MS = 1_000_000
 
-_PHASES = tuple(Phase)  # an index, because calling the enumeration costs two microseconds
+_PHASES: tuple[Phase, ...] = tuple(Phase)  # an index, because calling the enumeration costs two microseconds
 _MOVING = (Phase.RAMP, Phase.CLOSE, Phase.RUN)
 
 
@@ -124,7 +124,7 @@ class GraspLoop:
     @property
     def phase(self) -> Phase:
         """Phase of the next tick."""
-        return _PHASES[self.controller.phase[0]]
+        return _PHASES[int(self.controller.phase[0])]
 
     def request(self, what: str, reason: str = '') -> None:
         """Ask for ``grasp``, ``release`` or ``hold`` (with a reason) at the next tick. Any thread."""
