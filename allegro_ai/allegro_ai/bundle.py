@@ -154,7 +154,7 @@ class Bundle:
         recurrences = [Recurrence(s['name'], tuple(s['shape']), s['output']) for s in runtime['state']]
         load, graph = BACKENDS.load(backend), self.graph
         if precision in getattr(load, 'precisions', ()) and precision.startswith('int8'):
-            from allegro_ai.precision import graph_of
+            from allegro_ai.backends.precision import graph_of
             graph = graph_of(self, precision)
         converted = {} if precision == 'fp32' else {'precision': precision}
         engine = load(graph, self.report.spec, **converted)

@@ -216,10 +216,11 @@ class ObservationBuilder:
         threshold = np.where(self._contact, spec.contact_off_kpa, spec.contact_on_kpa)
         contact = tip_valid & (tip > threshold)
         if gravity is None:
-            turn, upright = np.zeros((self.batch, 3)), np.zeros((self.batch, 1), dtype=bool)
+            turn: Float = np.zeros((self.batch, 3))
+            upright: Mask = np.zeros((self.batch, 1), dtype=bool)
         else:
             turn = np.asarray(gravity, dtype=np.float64)
-            upright = np.isfinite(turn).all(axis=1, keepdims=True)
+            upright = np.asarray(np.isfinite(turn).all(axis=1, keepdims=True))
             turn = np.where(upright, turn, 0.0)
         if which is None:
             self._position, self._pressure, self._valid = position, tip, tip_valid

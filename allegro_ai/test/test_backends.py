@@ -10,12 +10,12 @@ import pytest
 import torch
 from ai_bundles import random_weights
 from allegro_ai.backends import BACKENDS, PRECISIONS, Backend, GraphSpec
+from allegro_ai.backends.precision import calibration, convert
 from allegro_ai.bundle import load_bundle
 from allegro_ai.graph import inspect
 from allegro_ai.linear_graph import build_linear_onnx
 from allegro_ai.linear_policy import INPUTS, LinearPolicy
 from allegro_ai.policy import GraphPolicy, Recurrence
-from allegro_ai.precision import calibration, convert
 from allegro_ai.workloads.ladder import write_workload
 from allegro_description.errors import BundleError, MissingDependency, UnknownPlugin
 from allegro_description.model import load_hand

@@ -63,7 +63,7 @@ class Backend(Protocol):
         name: name in the table; also the ``source`` of the published inference times.
         faithful: whether it computes the graph (the null backend does not, so no golden check applies to it).
         precisions: keys of :data:`PRECISIONS` that it can run; ``int8_…`` wants the converted graph as ``model``
-            (:mod:`allegro_ai.precision` converts).
+            (:mod:`allegro_ai.backends.precision` converts).
     """
 
     name: str

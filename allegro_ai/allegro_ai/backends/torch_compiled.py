@@ -60,7 +60,7 @@ class TorchCompile(TorchEager):
         return self._calls[key]
 
     def _compile(self, program: Any, example: tuple[torch.Tensor, ...]) -> Any:
-        compiled: Any = torch.compile(program.module(), dynamic=False)  # type: ignore[no-untyped-call]
+        compiled: Any = torch.compile(program.module(), dynamic=False)
         with torch.inference_mode():
             compiled(*example)
         return compiled

@@ -38,7 +38,7 @@ def bare_call(bundle: Bundle) -> Callable[[], object]:
 
 
 def _first_feed(bundle: Bundle) -> dict[str, Any]:
-    from allegro_ai.precision import calibration
+    from allegro_ai.backends.precision import calibration
     arrays = {n: v for n, v in bundle.arrays(bundle.contract['golden']['file']).items() if n.startswith('input/')}
     return dict(calibration(bundle.unchecked('onnxruntime'), arrays, 'golden.npz').feeds[0])
 
@@ -52,15 +52,15 @@ def step_call(bundle: Bundle, seed: int = 0) -> Callable[[], object]:
     pressures = rng.uniform(0, 2e4, (64, 1, len(model.taxels)))
     valid = np.ones((1, len(model.taxels)), dtype=bool)
     controller.start(Phase.RUN, start[None])
-    period, memory = bundle.period_s, {'k': 0, 'action': np.zeros((1, len(model.joints)))}
+    period, number, action = bundle.period_s, 0, np.zeros((1, len(model.joints)))
 
     def step() -> object:
-        k = memory['k'] = memory['k'] + 1
-        position = positions[k % 64]
-        observation = builder.update(k, position, controller.target, pressures[k % 64], valid,
-                                     last_action=memory['action'])
+        nonlocal number, action
+        number += 1
+        position = positions[number % 64]
+        observation = builder.update(number, position, controller.target, pressures[number % 64], valid,
+                                     last_action=action)
         action = np.array(policy.act(observation), dtype=np.float64)
-        memory['action'] = action
         return controller.step(period, position, action)
 
     return step
@@ -89,8 +89,10 @@ def compared(bare: Times, step: Times, seed: int = 0) -> dict[str, Any]:
         chosen = rng.integers(0, len(bare), len(bare))
         pairs.append((np.median(bare[chosen]), np.median(step[chosen])))
     drawn = np.array(pairs)
+
     def interval(values: Times) -> list[float]:
         return [float(v) for v in np.percentile(values, (2.5, 97.5))]
+
     return {'bare_us': float(np.median(bare)), 'bare_95': interval(drawn[:, 0]),
             'step_us': float(np.median(step)), 'step_95': interval(drawn[:, 1]),
             'ratio': float(np.median(step) / np.median(bare)), 'ratio_95': interval(drawn[:, 1] / drawn[:, 0]),
@@ -106,7 +108,8 @@ def measure(bundle: Bundle, rounds: int, paced_rounds: int) -> list[dict[str, An
     rows = []
     for how, count, pause in (('back to back', rounds, 0.0), (f'at {1 / bundle.period_s:g} Hz', paced_rounds,
                                                               bundle.period_s)):
-        rows.append({'policy': bundle.name, 'how': how, **compared(*interleaved(calls, count, pause))})
+        bare, step = interleaved(calls, count, pause)
+        rows.append({'policy': bundle.name, 'how': how, **compared(bare, step)})
     return rows
 
 

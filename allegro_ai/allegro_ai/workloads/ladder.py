@@ -85,7 +85,8 @@ def _golden(model: bytes, report: GraphReport, inputs: list[str], states: list[s
     light = report.macs < HEAVY_MACS
     sequences, steps = (SEQUENCES, STEPS) if light else (golden.MINIMUM_WORKLOAD, 1)
     rng = np.random.default_rng(seed)
-    drawn = {n: rng.standard_normal((sequences, steps, *report.spec.inputs[n][1:])).astype(np.float32) for n in inputs}
+    shapes = {n: tuple(int(d or 1) for d in report.spec.inputs[n][1:]) for n in inputs}
+    drawn = {n: rng.standard_normal((sequences, steps, *s)).astype(np.float32) for n, s in shapes.items()}
     policy = GraphPolicy(
         BACKENDS.load('onnxruntime')(model, report.spec), inputs, 'action',
         recurrences=[Recurrence(n, tuple(int(d or 1) for d in report.spec.inputs[n]), STATES[n]) for n in states])

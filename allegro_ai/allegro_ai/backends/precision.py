@@ -86,7 +86,7 @@ def calibration(policy: GraphPolicy, arrays: Mapping[str, NDArray[Any]], source:
         raise BundleError(f'int8_static: {source} holds {int(np.prod(lead))} observations; ranges need at least '
                           f'{MINIMUM}. Give a recording of more')
     engine, listener = policy.backend, _Listener(policy.backend)
-    policy.backend = listener  # type: ignore[assignment]
+    policy.backend = listener
     try:
         for sequence in range(lead[0]):
             policy.reset()
