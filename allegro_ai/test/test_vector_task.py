@@ -5,8 +5,10 @@ import warnings
 
 import numpy as np
 import pytest
+from allegro_ai.action import ActionMapper
+from allegro_ai.grasp import GraspController, Phase
 from allegro_ai.observation import terms
-from allegro_ai.tasks.lanes import Lanes
+from allegro_ai.tasks.lanes import CONTROL_S, PHYSICS_S, STEPS, SUBSTEPS, Lanes
 from allegro_ai.tasks.policies import POLICIES, Squeeze, make_policy
 from allegro_ai.tasks.randomisation import FROZEN_NM, Randomisation
 from allegro_ai.tasks.tactile_hold import TactileHold, episodes
@@ -15,6 +17,8 @@ from allegro_ai.tasks.workers import Work, run_work
 from allegro_description.errors import ConfigError, UnknownName, UnknownPlugin
 from allegro_description.model import load_hand
 from allegro_description.simulation.episode import DURATION_S, Episode
+from allegro_description.simulation.plant import Plant
+from allegro_description.simulation.score import Score
 
 HAND = load_hand()
 
@@ -220,3 +224,26 @@ def test_gymnasium_accepts_both_environments():
     assert set(info['final_obs'][k]) == set(seen)
     assert info['outcome'][k].result.finished_s > 1.0
     envs.close()
+
+
+@pytest.mark.parametrize('level', ['L0', 'L3'])
+def test_lanes_judge_as_the_emulated_hand_does(level):
+    # plant, script and score driven one by one, as the emulator does, against the arrays of the task
+    episode, squeeze = Episode(HAND, 1, level), np.where(HAND.flexion, 0.5, 0.0)
+    plant = Plant(HAND, episode.obj, timestep=PHYSICS_S, actuation='position')
+    controller, score = GraspController(HAND, ActionMapper(HAND)), Score(HAND, episode)
+    episode.reset(plant)
+    controller.start(Phase.CLOSE, plant.encoder_position[None])
+    result = None
+    for step in range(STEPS):
+        plant.set_target(controller.step(CONTROL_S, plant.encoder_position[None], squeeze[None])[0])
+        episode.apply(step * CONTROL_S, plant)
+        plant.advance(SUBSTEPS)
+        result = score.update((step + 1) * CONTROL_S, plant)
+    alone = TactileHold(HAND, [episode], randomise=False).run(Squeeze(HAND, 0.5))[0].result
+    assert result is not None
+    assert (alone.held, alone.success, alone.acquired) == (result.held, result.success, result.acquired)
+    assert alone.slip_mm == pytest.approx(result.slip_mm, rel=1e-3)
+    assert alone.turn_deg == pytest.approx(result.turn_deg, rel=1e-3)
+    assert alone.mean_torque_nm == pytest.approx(result.mean_torque_nm, rel=1e-3)
+    assert alone.p99_tip_force_n == pytest.approx(result.p99_tip_force_n, rel=1e-3)

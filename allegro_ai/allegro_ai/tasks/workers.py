@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -83,6 +83,10 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
+        """Run a function of a module in one of the processes; the arguments are sent to it."""
+        return self._pool.submit(function, *arguments)
 
     def run(self, pieces: Sequence[Work]) -> list[list[Outcome]]:
         """Run all pieces; results in the order of ``pieces``."""
