@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from allegro_ai.bundle import load_bundle
+from allegro_ai.cli import main
 from allegro_ai.contract import check_mode
 from allegro_ai.graph import inspect
 from allegro_ai.workloads import RUNGS, build
@@ -44,3 +45,15 @@ def test_bundles_are_made_deterministically_and_never_go_live(name, tmp_path):
 def test_unknown_rungs_are_named():
     with pytest.raises(UnknownName, match='L1b'):
         build('L9')
+
+
+def test_the_command_writes_rungs_and_the_table_says_how_far_backends_are_off(tmp_path, capsys):
+    assert main(['ladder', '--output', str(tmp_path), 'L0']) == 0
+    assert '1360' in capsys.readouterr().out, 'counted: 84 x 16 weights and 16 biases'
+    assert main(['backends', str(tmp_path / 'L0'), '--only', 'numpy']) == 0
+    row = capsys.readouterr().out.splitlines()[-1]
+    assert 'agrees' in row
+    assert '0.0001' in row
+    assert main(['backends', '--only', 'torhc']) == 2
+    assert 'torch' in capsys.readouterr().err
+    assert main(['ladder', '--output', str(tmp_path), 'L9']) == 2
