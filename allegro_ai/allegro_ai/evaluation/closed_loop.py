@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from allegro_ai.evaluation.intervals import paired_difference, wilson
 from allegro_ai.tasks.tactile_hold import Outcome
+from allegro_ai.tasks.vector import VERSION
 from allegro_ai.tasks.workers import Work, Workers
 
 CHUNK = 25                          # episodes per piece of work: small enough for a lively progress bar
@@ -63,7 +64,7 @@ def evaluate(
         mine = [o for (owner, _), outcomes in zip(pieces, results, strict=True) if owner == k for o in outcomes]
         rows.append(_row(contestant.name, mine))
     return {
-        'task': 'TactileHold-v1', 'simulated': True, 'hand': hand.name, 'hand_sha256': hand.sha256, 'level': level,
+        'task': VERSION, 'simulated': True, 'hand': hand.name, 'hand_sha256': hand.sha256, 'level': level,
         'object_set': object_set, 'n': n, 'first_seed': first_seed, 'control_rate_hz': 50,
         'interval': 'Wilson 95 %', 'rows': rows,
     }

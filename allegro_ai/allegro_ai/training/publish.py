@@ -28,6 +28,7 @@ from allegro_ai.linear_graph import build_linear_onnx
 from allegro_ai.linear_policy import INPUTS, LinearPolicy
 from allegro_ai.observation import ObservationSpec
 from allegro_ai.tasks.tactile_hold import STEPS, TactileHold, episodes
+from allegro_ai.tasks.vector import VERSION
 from allegro_ai.tasks.workers import Workers
 from allegro_ai.training.random_search import SEEDS_PER_RUN, TRAIN_LEVELS, SearchResult
 
@@ -98,7 +99,7 @@ def publish(
     policy = LinearPolicy(hand, shipped.parameters)
     headline = _headline(documents[HEADLINE_LEVEL], arm(shipped), arm(blind))
     provenance = {
-        'simulator': f'mujoco {metadata.version("mujoco")}', 'env': 'TactileHold-v1', 'commit': _commit(),
+        'simulator': f'mujoco {metadata.version("mujoco")}', 'env': VERSION, 'commit': _commit(),
         'steps': shipped.episodes * STEPS, 'seed': shipped.config.seed, 'wall_s': round(shipped.wall_s, 1),
         'cpu': f'{platform.machine()}, {workers.count} processes', 'randomisation': 'train.yaml',
         'touch_used': True,
@@ -155,7 +156,7 @@ def _evaluation(
     shipped: SearchResult, blind: SearchResult,
 ) -> dict[str, Any]:
     sheet: dict[str, Any] = {
-        'task': 'TactileHold-v1', 'simulated': 'yes: MuJoCo, no hardware involved',
+        'task': VERSION, 'simulated': 'yes: MuJoCo, no hardware involved',
         'object_set': 'H1: new draws of the training families',
         'episodes_per_row': documents[HEADLINE_LEVEL]['n'], 'intervals': 'Wilson 95 %; same episodes in all rows',
         'touch': _verdict(documents, shipped, blind),
