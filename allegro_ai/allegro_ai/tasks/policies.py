@@ -22,6 +22,9 @@ POLICIES = PluginTable(
     {
         'squeeze': Plugin('allegro_ai.tasks.policies:Squeeze'),
         'linear': Plugin('allegro_ai.tasks.policies:linear'),
+        'grip_squeeze': Plugin('allegro_ai.training.teachers:GripSqueeze'),
+        'network': Plugin('allegro_ai.training.network_policy:network', ('onnxruntime', 'safetensors'),
+                          'pip install onnx onnxruntime safetensors'),
         'bundle': Plugin('allegro_ai.tasks.policies:bundle', ('onnxruntime',), "pip install 'allegro_ai[onnx]'"),
     },
     'allegro_ai.policies',

@@ -1,0 +1,60 @@
+"""What the learner adds to the task's reward. The score of an episode is never changed, only what training feels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from allegro_description.errors import ConfigError, UnknownName
+from numpy.typing import NDArray
+
+from allegro_ai.tasks.lanes import Outcome
+
+VERSIONS = ('task', 'budget-1')
+"""``task``: the task's reward alone. ``budget-1``: the score's hard budget is felt, too: 1 off for each step in which
+a tip carries more than 0.9 of the class's force limit, 20 more at the end of an episode that counts as a success."""
+
+LIMIT_SHARE, OVER_LIMIT, SUCCESS = 0.9, 1.0, 20.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shaping:
+    """Turns rewards of the task into those of the learner.
+
+    Attributes:
+        version: one of :data:`VERSIONS`.
+        tips, limit: columns of the privileged numbers: force of each tip, N, and force limit, N.
+        scale: of the result; values near 1 suit the critic.
+    """
+
+    version: str
+    tips: NDArray[np.intp]
+    limit: int
+    scale: float = 0.1
+
+    def reward(
+        self, reward: NDArray[np.floating], privileged: NDArray[np.float32], outcomes: Sequence[Outcome | None]
+    ) -> NDArray[np.floating]:
+        """Reward of one step, before scaling, (num_envs,)."""
+        if self.version == 'task':
+            return np.array(reward)
+        over = privileged[:, self.tips].max(axis=1) > LIMIT_SHARE * privileged[:, self.limit]
+        success = np.array([o is not None and o.result.success for o in outcomes])
+        return np.asarray(reward - OVER_LIMIT * over + SUCCESS * success)
+
+
+def make_shaping(version: str, privileged_names: Sequence[str]) -> Shaping:
+    """Find the columns.
+
+    Raises:
+        UnknownName: no such version.
+        ConfigError: the task does not tell tip forces and their limit.
+    """
+    if version not in VERSIONS:
+        raise UnknownName('reward version', version, VERSIONS)
+    tips = np.array([k for k, name in enumerate(privileged_names) if name.startswith('tip_force/')], dtype=np.intp)
+    limits = [k for k, name in enumerate(privileged_names) if name.startswith('force_limit/')]
+    if version != 'task' and not (len(tips) and limits):
+        raise ConfigError(f'reward version {version!r} needs tip_force and force_limit, which the task does not tell')
+    return Shaping(version, tips, limits[0] if limits else 0)
