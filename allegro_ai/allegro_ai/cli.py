@@ -20,7 +20,7 @@ EPILOG = """examples:
   allegro-ai import hora model.ckpt --output DIR    a bundle of an in-hand rotation policy trained elsewhere
   allegro-ai backends tactile_hold_linear           how far each inference backend is from its golden vectors
   allegro-ai ladder --output DIR L1b L3b            benchmark networks (random weights) as bundles
-  allegro-ai train --seed 1                         train the linear policy in simulation
+  allegro-ai train tactile_hold --seed 1            train the network in simulation; train linear: the small policy
   allegro-ai evaluate runs/training/*.json          closed loop, beside the baselines
 
 Errors are one sentence, exit code 2."""

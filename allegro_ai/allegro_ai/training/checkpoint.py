@@ -64,7 +64,7 @@ class Checkpoint:
         folder.mkdir(parents=True, exist_ok=True)
         document = {name: getattr(self, name) for name in self.__slots__ if name not in ('tensors', 'settings')}
         document['settings'] = asdict(self.settings)
-        data = save({k: np.ascontiguousarray(v) for k, v in self.tensors.items()},
+        data = save({k: np.array(v, order='C') for k, v in self.tensors.items()},
                     metadata={'allegro_ai': json.dumps(document)})
         path, fresh = folder / FILE, folder / f'.{FILE}.{os.getpid()}'
         with fresh.open('wb') as file:

@@ -14,16 +14,22 @@ from allegro_description.model import load_hand
 
 from allegro_ai.evaluation.closed_loop import Contestant, evaluate, markdown, open_loop
 from allegro_ai.tasks.workers import Workers
+from allegro_ai.training.network_commands import add_options
 from allegro_ai.training.publish import arm, publish, same_but_seed
 from allegro_ai.training.random_search import SearchConfig, load_result, search
 
 
 def add_commands(commands: Any) -> None:
     """Register the sub-commands on an ``add_subparsers`` object; each sets ``run`` to a function of the arguments."""
-    train = commands.add_parser(
-        'train', help='train the linear TactileHold policy by random search (CPU, minutes)',
-        description='Train the finger-shared linear policy for TactileHold in simulation. One command is one run; '
-                    'train several seeds with and without touch before publishing.')
+    top = commands.add_parser(
+        'train', help='train a TactileHold policy in simulation (CPU, minutes)',
+        description='Train one policy for TactileHold in simulation. One command is one run; train five seeds with '
+                    'and five without touch before publishing.')
+    which = top.add_subparsers(dest='policy', required=True, metavar='POLICY')
+    network = which.add_parser('tactile_hold', help='network, PPO with an asymmetric critic after a warm start')
+    add_options(network)
+    _shared(network)
+    train = which.add_parser('linear', help='finger-shared linear policy, random search: 84 numbers, no libraries')
     train.add_argument('--output', type=Path, default=Path('runs/training'), help='folder for the result')
     train.add_argument('--no-touch', action='store_true', help='the arm that may not use touch')
     for p in parameters(SearchConfig):

@@ -26,6 +26,7 @@ from allegro_ai.training.shaping import make_shaping
 from allegro_ai.training.stream import Stream
 
 SEEDS_PER_RUN = 1_000_000       # training seeds of run k: k * SEEDS_PER_RUN onwards, as in the random search
+SEEDS_PER_UPDATE, WARM_SEEDS = 50, 400_000      # of a run's seeds; the warm start has its own
 VALUE_WEIGHT, GRADIENT_BOUND = 0.5, 1.0
 
 
@@ -107,13 +108,13 @@ class Learner:
         """Actor, critic and noise."""
         return self.model.policy  # type: ignore[return-value]
 
-    def begin(self, segment: int) -> None:
-        """Fresh episodes and random numbers, from seed and segment only."""
-        words = np.random.SeedSequence((11, self.settings.seed, segment)).generate_state(2)
+    def begin(self, warm: bool = False) -> None:
+        """Fresh episodes and random numbers, from the seed and the updates done only; ``warm``: for the warm start."""
+        words = np.random.SeedSequence((11, self.settings.seed, self.updates, warm)).generate_state(2)
         torch.manual_seed(int(words[0]))
         np.random.seed(int(words[1]))   # the library shuffles minibatches with it
-        per = SEEDS_PER_RUN // 1000
-        self.stream.first_seed = self.settings.seed * SEEDS_PER_RUN + (segment * per) % SEEDS_PER_RUN
+        place = WARM_SEEDS if warm else self.updates * SEEDS_PER_UPDATE % WARM_SEEDS
+        self.stream.first_seed = self.settings.seed * SEEDS_PER_RUN + place
         self.model._last_obs = None     # makes the library reset the stream
 
     def update(self) -> dict[str, float]:
@@ -149,7 +150,7 @@ class Learner:
             'episodes': float(len(judged)),
             'kl': float(said.get('train/approx_kl', 0.0)),
             'explained': float(said.get('train/explained_variance', 0.0)),
-            'noise': float(torch.exp(self.policy.log_std).mean()), 'loss': float(said.get('train/loss', 0.0)),
+            'noise': float(torch.exp(self.policy.log_std.detach()).mean()), 'loss': float(said.get('train/loss', 0.0)),
         }
         said.clear()
         return numbers

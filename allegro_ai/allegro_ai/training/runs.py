@@ -24,6 +24,7 @@ from allegro_ai.training.warm_start import warm_start
 
 TRAIN_LEVELS = ('L1', 'L2', 'L3', 'L3')
 LIMIT_MINUTES = 60.0
+MAY_CHANGE = ('updates', 'learning_rate', 'epochs', 'entropy')      # when a run is resumed
 
 Progress = Callable[[dict[str, float], int, float, dict[str, float]], None]
 Warn = Callable[[str], None]
@@ -49,7 +50,7 @@ def train(
     Args:
         folder: of the run.
         hand: the hand.
-        settings: numbers of the run; with ``resume`` only ``updates`` may differ from those of the checkpoint.
+        settings: numbers of the run; with ``resume`` only :data:`MAY_CHANGE` may differ from those of the checkpoint.
         minutes: wall-clock limit of the whole run, earlier sittings included.
         resume: go on from the checkpoint in ``folder``, or start if there is none.
         task: what to learn; None: :func:`make_task`.
@@ -81,13 +82,14 @@ def train(
         if found:
             learner.restore(found.tensors, found.updates)
         else:
-            learner.begin(0)
+            learner.begin(warm=True)
             teacher = make_policy(hand, settings.teacher) if settings.teacher else None
             baseline = warm_start(learner, teacher)
-        last, longest, stopped = found or checkpoint(), 0.0, ''
+        last, longest, stopped, fresh = found or checkpoint(), 0.0, '', True
         while learner.updates < settings.updates and not stopped:
-            if learner.updates % settings.segment == 0:
-                learner.begin(1 + learner.updates // settings.segment)
+            if fresh or learner.updates % settings.segment == 0:
+                learner.begin()
+                fresh = False
             began = time.monotonic()
             numbers = learner.update()
             if not curve and baseline is not None:
@@ -119,18 +121,11 @@ def _earlier(folder: Path, hand: HandModel, settings: Settings, resume: bool) ->
         raise ConfigError(f'{folder} holds a training run already; go on with --resume or choose another --output')
     found = load_checkpoint(folder, hand)
     mine, theirs = asdict(settings), asdict(found.settings)
-    other = [k for k in mine if k != 'updates' and mine[k] != theirs[k]]
+    other = [k for k in mine if k not in MAY_CHANGE and mine[k] != theirs[k]]
     if other:
         raise ConfigError(f'the run in {folder} was started with {other[0]} {theirs[other[0]]!r}, not '
                           f'{mine[other[0]]!r}; resume it with its own settings or choose another --output')
-    if found.updates % settings.segment and found.updates < settings.updates:
-        found = _cut(found, settings)
     return found
-
-
-def _cut(found: Checkpoint, settings: Settings) -> Checkpoint:
-    """A run that was ended by its limit inside a segment goes on with the next segment."""
-    return replace(found, curve=found.curve[:found.updates])
 
 
 def _facts(last: Checkpoint, learner: Learner) -> dict[str, Any]:
