@@ -38,12 +38,14 @@ class Outcome:
         seconds: kill to zero torque for good, or fault noticeable to fault noticed; None: never while it was watched.
         objections: what else was wrong.
         starting: whether the driver was still starting.
+        gone_s: kill to process gone, its memory given back and its pipes closed; None: it was frozen and went on.
     """
 
     flowing: bool
     seconds: float | None
     objections: tuple[str, ...] = ()
     starting: bool = False
+    gone_s: float | None = None
 
     def failures(self, worst_s: float | None) -> list[str]:
         """What was wrong, if this much time is allowed; None promises nothing about time."""
@@ -208,15 +210,18 @@ class Arena:
                 os.kill(pid, signal.SIGKILL)
         with suppress(ProcessLookupError):
             driver.process.send_signal(number)
-        seconds = self._zero_after(begin)
+        seconds, gone_s = self._watch(begin, WATCH_S, driver.process)
         if number is signal.SIGSTOP:
-            driver.process.send_signal(signal.SIGCONT)
-            again = self._zero_after(time.monotonic(), BACK_S)
+            if gone_s is None:
+                driver.process.send_signal(signal.SIGCONT)
+            again, _ = self._watch(time.monotonic(), BACK_S)
             if again is None or again > IN_FLIGHT_S:
                 objections.append('the driver that came back to life gave the hand torque again')
             driver.process.terminate()
         try:
             driver.process.wait(END_S)
+            if number is not signal.SIGSTOP:
+                gone_s = gone_s or time.monotonic() - begin
         except subprocess.TimeoutExpired:
             objections.append(f'the process does not end after {number.name}')
             driver.process.kill()
@@ -232,7 +237,7 @@ class Arena:
             time.sleep(0.01)
         if any(_alive(pid) for pid in helpers):
             objections.append('a helper process is left')
-        return Outcome(flowing, seconds, tuple(objections), starting)
+        return Outcome(flowing, seconds, tuple(objections), starting, gone_s)
 
     def kill_hand(self, dice: random.Random) -> Outcome:
         """Kill the hand, start it again, clear the fault."""
@@ -247,18 +252,19 @@ class Arena:
         begin = time.monotonic_ns()
         self._hand.kill()
         self._hand.wait()
+        gone_s = (time.monotonic_ns() - begin) / 1e9
         fault = driver.hear('fault', seconds=WATCH_S)
         time.sleep(dice.uniform(0.0, 0.3))
         self._start_hand()
         if fault is None:
             self._dismiss()
-            return Outcome(flowing, None, ('the driver notices nothing',))
+            return Outcome(flowing, None, ('the driver notices nothing',), gone_s=gone_s)
         silent = str(fault['reason']).startswith('no sample')
         period_s = float(self._model.protocol[self._link]['period_ms']) / 1e3
         noticeable = int(fault['last_ns']) + round(DriverConfig().patience_s(period_s) * 1e9) if silent else begin
         seconds = max(int(fault['halt_ns']) - noticeable, 0) / 1e9
         objections = []
-        if self._zero_after(time.monotonic(), 0.2) != 0.0:
+        if self._watch(time.monotonic(), 0.2)[0] != 0.0:
             objections.append('the new hand has torque before the fault was cleared')
         driver.tell('clear')
         said = driver.hear('cleared', 'refused', seconds=END_S) or {'event': 'nothing', 'text': ''}
@@ -269,24 +275,32 @@ class Arena:
         except LinkTimeout as error:
             objections.append(f'after clear_fault: {error}')
             self._dismiss()
-        return Outcome(flowing, seconds, tuple(objections))
+        return Outcome(flowing, seconds, tuple(objections), gone_s=gone_s)
 
     def _torque(self) -> bool:
         return any(self._control.request('status')['torque'])
 
-    def _zero_after(self, begin: float, watch_s: float = WATCH_S) -> float | None:
-        """Time from ``begin`` to the first of the looks that found no torque until the end; None: there is some.
+    def _watch(
+        self, begin: float, seconds: float, process: subprocess.Popen[str] | None = None
+    ) -> tuple[float | None, float | None]:
+        """Look at torque, and at a process, for a while.
 
-        A drive that crosses zero is no zero: only what lasts counts. 0.0: there never was any.
+        Returns:
+            Time from ``begin`` to the first of the looks that found no torque until the end, None: there is some; and
+            to the first that found the process gone, None: it is there. A drive that crosses zero is no zero: only
+            what lasts counts. 0.0: there never was any.
         """
         zero_at: float | None = 0.0
-        while time.monotonic() < begin + watch_s:
+        gone_at: float | None = None
+        while time.monotonic() < begin + seconds:
             if self._torque():
                 zero_at = None
             elif zero_at is None:
                 zero_at = time.monotonic() - begin
+            if process is not None and gone_at is None and process.poll() is not None:
+                gone_at = time.monotonic() - begin
             time.sleep(0.0005)
-        return zero_at
+        return zero_at, gone_at
 
     def _start(self, kind: str) -> Driver:
         model = self._model
