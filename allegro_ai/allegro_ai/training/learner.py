@@ -28,10 +28,15 @@ from allegro_ai.training.stream import Stream
 SEEDS_PER_RUN = 1_000_000       # training seeds of run k: k * SEEDS_PER_RUN onwards, as in the random search
 SEEDS_PER_UPDATE, WARM_SEEDS = 50, 400_000      # of a run's seeds; the warm start has its own
 VALUE_WEIGHT, GRADIENT_BOUND = 0.5, 1.0
+NOISE_STEPS = 16
 
 
 class AsymmetricPolicy(ActorCriticPolicy):
-    """The library's policy with our actor and critic: no sharing, a squashed mean and free noise."""
+    """The library's policy with our actor and critic: no sharing, a squashed mean.
+
+    The noise is generalised state-dependent exploration: a random matrix over the last features, drawn anew every
+    :data:`NOISE_STEPS` steps. Independent noise at 50 Hz averages out in the rate limit and in the object's inertia.
+    """
 
     def __init__(self, *args: Any, layout: Layout, settings: Settings, **kwargs: Any) -> None:
         self._layout, self._settings = layout, settings
@@ -48,7 +53,8 @@ class AsymmetricPolicy(ActorCriticPolicy):
 
     def _build(self, lr_schedule: Any) -> None:
         super()._build(lr_schedule)
-        self.action_net = nn.Identity()     # the actor's output is the mean already
+        actor = cast('ActorCritic', self.mlp_extractor).actor
+        self.action_net = nn.Sequential(actor.head, nn.Tanh())
         make: Any = self.optimizer_class
         self.optimizer = make(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 
@@ -85,6 +91,7 @@ class Learner:
             batch_size=min(settings.minibatch, settings.horizon * settings.environments), n_epochs=settings.epochs,
             gamma=settings.discount, gae_lambda=settings.trace, clip_range=settings.clip, ent_coef=settings.entropy,
             vf_coef=VALUE_WEIGHT, max_grad_norm=GRADIENT_BOUND, target_kl=settings.target_kl, device='cpu',
+            use_sde=True, sde_sample_freq=NOISE_STEPS,
             policy_kwargs={'layout': self.layout, 'settings': settings, 'log_std_init': settings.log_noise})
         self.model.set_logger(Logger(folder=None, output_formats=[]))
         self._physics = _watch(task)
@@ -150,10 +157,23 @@ class Learner:
             'episodes': float(len(judged)),
             'kl': float(said.get('train/approx_kl', 0.0)),
             'explained': float(said.get('train/explained_variance', 0.0)),
-            'noise': float(torch.exp(self.policy.log_std.detach()).mean()), 'loss': float(said.get('train/loss', 0.0)),
+            'noise': self._noise(), 'loss': float(said.get('train/loss', 0.0)),
         }
         said.clear()
         return numbers
+
+    def _noise(self) -> float:
+        with torch.no_grad():
+            rows = torch.as_tensor(self.model._last_obs)
+            spread: Any = self.policy.get_distribution(rows).distribution
+            return float(spread.stddev.mean())
+
+    def set_noise(self, rows: NDArray[np.float32]) -> None:
+        """Give actions the standard deviation of the settings, over rows that are typical."""
+        with torch.no_grad():
+            features = self._networks.forward_actor(torch.as_tensor(rows))
+            size = float((features ** 2).sum(dim=1).mean())
+            self.policy.log_std.fill_(self.settings.log_noise - 0.5 * float(np.log(size)))
 
     def _freeze_actor(self, frozen: bool) -> None:
         for parameter in (*self.actor.parameters(), self.policy.log_std):

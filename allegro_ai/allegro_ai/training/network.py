@@ -72,6 +72,10 @@ class Actor(nn.Module):
 
     def forward(self, stack: Tensor) -> Tensor:
         """Action of flat stacks (batch, steps * width)."""
+        return torch.tanh(self.head(self.features(stack)))
+
+    def features(self, stack: Tensor) -> Tensor:
+        """What the last layer sees, (batch, hidden[-1])."""
         batch = len(stack)
         x = self.normaliser(stack.reshape(batch, self.steps, -1)).reshape(batch, -1)
         own = x.index_select(1, self.fingers).reshape(batch, len(self.identity), -1)
@@ -79,7 +83,7 @@ class Actor(nn.Module):
         h = torch.cat([features, x.index_select(1, self.hand)], dim=1)
         for layer in self.trunk:
             h = nn.functional.elu(layer(h))
-        return torch.tanh(self.head(h))
+        return h
 
 
 class Critic(nn.Module):
@@ -108,17 +112,16 @@ class ActorCritic(nn.Module):
         """Join them; the first ``seen`` numbers of a row are the actor's."""
         super().__init__()
         self.actor, self.critic, self._seen = actor, critic, seen
-        self.latent_dim_pi = actor.head.out_features
+        self.latent_dim_pi = actor.head.in_features
         self.latent_dim_vf = int(critic.layers[-2].out_features)  # type: ignore[arg-type]
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Action and features of the value."""
+        """Features of the action and of the value."""
         return self.forward_actor(rows), self.forward_critic(rows)
 
     def forward_actor(self, rows: Tensor) -> Tensor:
-        """Action."""
-        action: Tensor = self.actor(rows[:, : self._seen])
-        return action
+        """Features of the action."""
+        return self.actor.features(rows[:, : self._seen])
 
     def forward_critic(self, rows: Tensor) -> Tensor:
         """Features of the value: the newest observation and the simulator's state."""

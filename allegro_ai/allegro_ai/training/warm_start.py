@@ -65,6 +65,7 @@ def warm_start(learner: Learner, teacher: Acting | None) -> float | None:
             _fit_scales(learner, data)
         if teacher is not None:
             _imitate(learner, data[:, :stream.seen], np.concatenate(labels))
+    learner.set_noise(data[-BATCH:])
     return float(np.mean(returns)) if returns and teacher is not None else None
 
 
