@@ -1,18 +1,26 @@
 """Every hand, every link, every fault: what state it ends in, how fast it is safe, and what diagnostics say.
 
-``python -m allegro_driver.evidence.fault_table`` runs against emulated hands in processes of their own and prints a
-Markdown table. *Safe after* counts from the moment at which the fault can be noticed (a message that names it has
-arrived; the last sample is older than ``stale_after_s``) to zero torque sent, the worst of all trials. A row is unsafe
-when that takes more than 50 ms, when torque follows zero torque, when a command left the clamp, or when the hand has
-torque after the driver has ended and the wire carries again.
+``python -m allegro_driver.evidence.fault_table`` runs against emulated hands in processes of their own, several at the
+same time, and prints what became of each fault, and then of each fault on each hand. Some hands have no torque before
+their operator confirms what no source settles (left thumbs): these get a row that shows it, and are named with what the
+other rows confirm.
+
+*Safe after* counts from the moment at which the fault can be noticed (a message that names it has arrived; the last
+sample is older than ``stale_after_s``) to zero torque sent, the worst of all trials. A row is unsafe when that takes
+more than 50 ms, when torque follows zero torque, when a command left the clamp, when torque is given unconfirmed, or
+when the hand has torque after the driver has ended and the wire carries again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -52,12 +60,13 @@ CASES = (
 
 @dataclass(slots=True)
 class Row:
-    """All trials of one hand, link and fault."""
+    """All trials of one hand, link and fault; ``confirmed`` names what its operator had to confirm before."""
 
     hand: str
     link: str
     fault: str
     outcomes: list[Outcome]
+    confirmed: str = ''
 
     @property
     def states(self) -> str:
@@ -80,7 +89,8 @@ class Row:
         after = '' if self.safe_after_ms is None else f'{self.safe_after_ms:.1f}'
         text = self.outcomes[0].text.replace('|', '/')
         verdict = '; '.join(self.objections) or 'safe'
-        return f'| {self.hand} | {self.link} | {self.fault} | {self.states} | {after} | {verdict} | {text} |'
+        hand = f'{self.hand} ({self.confirmed} confirmed)' if self.confirmed else self.hand
+        return f'| {hand} | {self.link} | {self.fault} | {self.states} | {after} | {verdict} | {text} |'
 
 
 HEAD = (
@@ -89,10 +99,36 @@ HEAD = (
 )
 
 
+_JOBS_PER_CORE = 2  # a trial mostly waits
+
+UNCONFIRMED = 'nothing confirmed'
+HEAD_BY_FAULT = (
+    '| fault | hands × links | ends in | zero torque after it can be noticed, worst, ms | unsafe |',
+    '|---|---|---|---|---|',
+)
+
+
+def by_fault(rows: Sequence[Row]) -> list[str]:
+    """One line for each fault, over all hands and links; the most frequent state first."""
+    lines = []
+    for fault in dict.fromkeys(row.fault for row in rows):
+        chosen = [row for row in rows if row.fault == fault]
+        states = Counter(outcome.state for row in chosen for outcome in row.outcomes)
+        times = [row.safe_after_ms for row in chosen if row.safe_after_ms is not None]
+        lines.append(
+            f'| {fault} | {len(chosen)} | {", ".join(state for state, _ in states.most_common())} | '
+            f'{f"{max(times):.1f}" if times else ""} | {sum(bool(row.objections) for row in chosen)} |')
+    return lines
+
+
 def run(model: HandModel, link: str, cases: Sequence[Case], trials: int) -> list[Row]:
     """All trials of one hand on one link; faults that it cannot have are left out."""
     rows = []
+    confirmed = ', '.join(model.confirm)
+    print(f'{model.name} over {link} …', file=sys.stderr, flush=True)
     with closing(Bench(model, link)) as bench:
+        if confirmed:
+            rows.append(Row(model.name, link, UNCONFIRMED, [bench.unconfirmed()]))
         for case in cases:
             outcomes: list[Outcome] = []
             for _ in range(trials):
@@ -101,7 +137,7 @@ def run(model: HandModel, link: str, cases: Sequence[Case], trials: int) -> list
                     break
                 outcomes.append(outcome)
             if outcomes:
-                rows.append(Row(model.name, link, case.label, outcomes))
+                rows.append(Row(model.name, link, case.label, outcomes, confirmed))
     return rows
 
 
@@ -111,20 +147,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--hand', action='append', help='one hand, e.g. v4_right; may be repeated (default: all)')
     parser.add_argument('--fault', action='append', help='only these faults')
     parser.add_argument('--trials', type=int, default=3, help='trials of each row (default: %(default)s)')
+    parser.add_argument('--jobs', type=int, default=_JOBS_PER_CORE * (os.cpu_count() or 1),
+                        help='hands that are tried at the same time (default: %(default)s); 1 for the best times')
     parser.add_argument('--json', type=Path, help='write all outcomes to this file')
     options = parser.parse_args(argv)
     cases = [case for case in CASES if not options.fault or case.fault in options.fault]
     rows: list[Row] = []
     try:
         models = [load_hand(*name.rsplit('_', 1)) for name in options.hand or available_hands()]
-        for model in models:
-            for link in model.protocol:
-                print(f'{model.name} over {link} …', file=sys.stderr, flush=True)
-                rows += run(model, link, cases, options.trials)
+        with ProcessPoolExecutor(max(options.jobs, 1), multiprocessing.get_context('spawn')) as pool:
+            wires = [
+                pool.submit(run, model, link, cases, options.trials) for model in models for link in model.protocol]
+            for wire in wires:
+                rows += wire.result()
     except AllegroError as error:
         print(f'fault_table: {error}', file=sys.stderr)
         return 2
-    print('\n'.join((*HEAD, *(row.markdown() for row in rows))))
+    print('\n'.join((*HEAD_BY_FAULT, *by_fault(rows), '', *HEAD, *(row.markdown() for row in rows))))
     unsafe = [row for row in rows if row.objections]
     worst = max((row.safe_after_ms or 0.0 for row in rows), default=0.0)
     print(f'\n{len(rows)} rows, {options.trials} trials each: {len(unsafe)} unsafe; slowest {worst:.1f} ms')

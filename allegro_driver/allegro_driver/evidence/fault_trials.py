@@ -27,6 +27,8 @@ from allegro_driver.hardware.base import Alarm
 WATCH_S = {'info_fault': 1.5}
 """How long a fault is watched, s; V4 and Plexus are asked for theirs once a second."""
 WATCH_OTHERS_S = 0.6
+WATCH_FAULT_S = 0.15
+"""A driver in fault is watched for so much longer, s: torque must not follow."""
 WORST_S = 0.05
 """Torque must be off this long after the fault could be noticed, s."""
 
@@ -127,12 +129,7 @@ class Bench:
             value: its value, None for the default.
             before: whether it is there when the hand is opened, or comes while it is held.
         """
-        self.control.request('clear_faults')
-        config = from_mapping(DriverConfig, {
-            'model': self.model.model, 'side': self.model.side, 'link': self.link, 'address': self.address,
-            'answer_timeout_s': 0.3, 'guardian': False, 'confirmed': ','.join(self.model.confirm)})
-        hardware = Watched(make_hardware(self.model, config))
-        hand = Hand(hardware, self.model, config)
+        hand, hardware, config = self._driver(confirmed=True)
         try:
             if before:
                 self._inject(fault, value)
@@ -151,6 +148,33 @@ class Bench:
             self.control.request('clear_faults')
             hand.close()
 
+    def unconfirmed(self) -> Outcome:
+        """Ask for torque as somebody does who has confirmed nothing of what no source settles about this hand."""
+        hand, _, _ = self._driver(confirmed=False)
+        try:
+            hand.start()
+            hand.enable()
+            self._hold(hand, WATCH_OTHERS_S)
+            status = hand.status()
+            return Outcome(
+                status.state.value, status.reason, None, ('torque is given unconfirmed', *self._torque_left(hand)))
+        except AllegroError as error:
+            moved = any(self.control.request('status')['torque'])
+            return Outcome('refused', str(error), None,
+                           (('torque although it was refused',) if moved else ()) + self._torque_left(hand))
+        finally:
+            hand.close()
+
+    def _driver(self, *, confirmed: bool) -> tuple[Hand, Watched, DriverConfig]:
+        """A driver that is not started yet, and a wire without faults."""
+        self.control.request('clear_faults')
+        config = from_mapping(DriverConfig, {
+            'model': self.model.model, 'side': self.model.side, 'link': self.link, 'address': self.address,
+            'answer_timeout_s': 0.3, 'guardian': False,
+            'confirmed': ','.join(self.model.confirm) if confirmed else ''})
+        hardware = Watched(make_hardware(self.model, config))
+        return Hand(hardware, self.model, config), hardware, config
+
     def _inject(self, fault: str, value: object) -> None:
         try:
             self.control.request('inject', fault=fault, **({} if value is None else {'value': value}))
@@ -160,10 +184,13 @@ class Bench:
             raise
 
     def _hold(self, hand: Hand, seconds: float) -> None:
-        """Command the present pose, slightly closed, at 50 Hz, as a policy would."""
+        """Command the present pose, slightly closed, at 50 Hz, as a policy would; not much longer than to a fault."""
         model, end = self.model, time.monotonic() + seconds
         target = np.clip(hand.target() + 0.03, model.lower, model.upper) if hand.last is not None else None
+        faulty = False
         while time.monotonic() < end:
+            if hand.state is State.FAULT and not faulty:
+                faulty, end = True, min(end, time.monotonic() + WATCH_FAULT_S)
             last = hand.last
             if target is not None and last is not None:
                 with contextlib.suppress(CommandRefused):
