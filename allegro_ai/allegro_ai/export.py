@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,31 @@ https://www.apache.org/licenses/LICENSE-2.0. The bundle is provided as it is, wi
 """
 
 NOT_VALIDATED = 'not validated on hardware'
+
+
+def policy_contract(
+    model: HandModel,
+    *,
+    inputs: Sequence[str],
+    steps: int,
+    normalisation: str,
+    **shared: Any,
+) -> dict[str, Any]:
+    """The contract of a policy of the suite's own action, over a stack of its own terms, without ``integrity``.
+
+    Args:
+        model: the hand it was trained for.
+        inputs: observation terms, in the order of the graph inputs.
+        steps: observations in a stack, oldest first; 1: no stack.
+        normalisation: how they are scaled inside the graph, in words.
+        shared: as :func:`linear_contract`.
+    """
+    document = linear_contract(model, **shared)
+    document['inputs'] = [term_entry(model, term) for term in inputs]
+    if steps > 1:
+        document['runtime']['history'] = {'kind': 'stack', 'steps': steps}
+    document['normalisation']['method'] = normalisation
+    return document
 
 
 def linear_contract(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ class Contestant:
     parameters: NDArray[np.float64] | None = None
     squeeze: float = 0.0
     blind: bool = False
+    policy: str = 'squeeze'
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def open_loop() -> list[Contestant]:
@@ -49,7 +51,8 @@ def evaluate(
     seeds = range(first_seed, first_seed + n)
     pieces: list[tuple[int, Work]] = []
     for k, c in enumerate(contestants):
-        base = Work(hand.model, hand.side, (), (), object_set, c.parameters, c.squeeze, c.blind)
+        base = Work(hand.model, hand.side, (), (), object_set, c.parameters, c.squeeze, c.blind,
+                    policy=c.policy, arguments=c.arguments)
         for first in range(0, n, CHUNK):
             chunk = tuple(seeds[first:first + CHUNK])
             pieces.append((k, replace(base, seeds=chunk, levels=(level,) * len(chunk))))

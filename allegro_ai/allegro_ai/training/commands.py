@@ -12,11 +12,12 @@ from allegro_description.config import from_mapping, parameters
 from allegro_description.errors import ConfigError
 from allegro_description.model import load_hand
 
-from allegro_ai.evaluation.closed_loop import Contestant, evaluate, markdown, open_loop
+from allegro_ai.evaluation.closed_loop import evaluate, markdown, open_loop
 from allegro_ai.tasks.workers import Workers
 from allegro_ai.training.network_commands import add_options
-from allegro_ai.training.publish import arm, publish, same_but_seed
-from allegro_ai.training.random_search import SearchConfig, load_result, search
+from allegro_ai.training.publish import SEEDS_PER_ARM, contestant, publish, same_but_seed
+from allegro_ai.training.random_search import SearchConfig, search
+from allegro_ai.training.trained import load_trained
 
 
 def add_commands(commands: Any) -> None:
@@ -40,7 +41,7 @@ def add_commands(commands: Any) -> None:
     train.set_defaults(run=_train)
     trial = commands.add_parser(
         'evaluate', help='closed-loop TactileHold: open-loop baselines beside training results, with intervals')
-    trial.add_argument('results', nargs='*', type=Path, help='files written by allegro-ai train')
+    trial.add_argument('results', nargs='*', type=Path, help='what allegro-ai train wrote: folders or files')
     trial.add_argument('--level', default='L2', help='disturbance level L0 … L4 (default L2)')
     trial.add_argument('--episodes', type=int, default=300, help='episodes per row (default 300)')
     trial.add_argument('--object-set', default='H1', help='H1 (never trained on) or train')
@@ -49,7 +50,7 @@ def add_commands(commands: Any) -> None:
     trial.set_defaults(run=_evaluate)
     ship = commands.add_parser(
         'publish', help='evaluate all runs of both arms and write the bundle of the median run with touch')
-    ship.add_argument('results', nargs='+', type=Path, help='files written by allegro-ai train, both arms')
+    ship.add_argument('results', nargs='+', type=Path, help='what allegro-ai train wrote, runs of both arms')
     ship.add_argument('--bundle', type=Path, required=True, help='folder of the bundle')
     ship.add_argument('--episodes', type=int, default=300, help='test episodes per row and level, at least 300')
     ship.add_argument('--version', default='0.1.0', help='semantic version of the bundle')
@@ -89,10 +90,10 @@ def _train(args: argparse.Namespace) -> int:
 
 def _evaluate(args: argparse.Namespace) -> int:
     hand = load_hand(args.model, args.side)
-    runs = [load_result(path) for path in args.results]
+    runs = [load_trained(path, hand) for path in args.results]
     with Workers(args.workers) as workers:
         document = evaluate(
-            hand, [*open_loop(), *[Contestant(arm(r), r.parameters) for r in runs]], workers, level=args.level,
+            hand, [*open_loop(), *[contestant(r) for r in runs]], workers, level=args.level,
             n=args.episodes, object_set=args.object_set,
             progress=lambda done, total: _line(f'{done}/{total} episodes', last=done == total))
     if args.json:
@@ -105,8 +106,13 @@ def _publish(args: argparse.Namespace) -> int:
     if args.episodes < 300:
         raise ConfigError(f'--episodes is {args.episodes}; a published row needs at least 300')
     hand = load_hand(args.model, args.side)
-    runs = [load_result(path) for path in sorted(args.results)]
+    runs = [load_trained(path, hand) for path in sorted(args.results)]
     same_but_seed(runs)
+    for touch in (True, False):
+        count = sum(r.touch == touch for r in runs)
+        if count < SEEDS_PER_ARM:
+            print(f'warning: {count} runs {"with" if touch else "without"} touch; seeds differ more than touch '
+                  f'matters, so {SEEDS_PER_ARM} of each arm are needed for a verdict', file=sys.stderr)
     with Workers(args.workers) as workers:
         bundle = publish(args.bundle, hand, runs, workers, n=args.episodes, version=args.version,
                          replace_existing=args.replace,

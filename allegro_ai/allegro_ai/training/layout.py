@@ -20,6 +20,9 @@ HALF_PRESSURE_KPA = 10.0
 CLIP = 5.0
 """Bound of a scaled number, in standard deviations."""
 
+NETWORK_LEVELS = ('L1', 'L2', 'L3', 'L3')
+"""Disturbance levels that networks are trained at, with equal chances."""
+
 FINGER_TERMS = ('joint_position', 'joint_target_error', 'tactile_tip_pressure', 'tactile_tip_rate',
                 'tactile_tip_trace', 'tactile_tip_contact', 'tactile_valid')
 HAND_TERMS = ('tactile_link_pressure', 'tactile_link_valid', 'gravity_palm', 'gravity_valid', 'grip_class')

@@ -9,7 +9,6 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -22,54 +21,54 @@ from allegro_description.model import HandModel
 from allegro_ai import golden, ood
 from allegro_ai.bundle import Bundle
 from allegro_ai.evaluation.closed_loop import Contestant, compare, evaluate, open_loop
-from allegro_ai.export import linear_contract, write_bundle
+from allegro_ai.export import policy_contract, write_bundle
 from allegro_ai.grasp import GraspSpec
-from allegro_ai.linear_graph import build_linear_onnx
-from allegro_ai.linear_policy import INPUTS, LinearPolicy
 from allegro_ai.observation import ObservationSpec
-from allegro_ai.tasks.tactile_hold import STEPS, TactileHold, episodes
+from allegro_ai.tasks.tactile_hold import TactileHold, episodes
 from allegro_ai.tasks.vector import VERSION
 from allegro_ai.tasks.workers import Workers
-from allegro_ai.training.random_search import SEEDS_PER_RUN, TRAIN_LEVELS, SearchResult
+from allegro_ai.training.random_search import SEEDS_PER_RUN
+from allegro_ai.training.trained import Trained
 
 VALIDATION_FROM, VALIDATION_EPISODES = 999 * SEEDS_PER_RUN + 500_000, 100
 STATISTICS_EPISODES = 48
 GOLDEN_SEQUENCES, GOLDEN_STEPS = 64, 4
 HEADLINE_LEVEL = 'L2'
+SEEDS_PER_ARM = 5
 Progress = Callable[[str, int, int], None]
 
 
-def arm(result: SearchResult) -> str:
-    """Name of a run in tables."""
-    return f'linear, {"with" if result.config.touch else "without"} touch, seed {result.config.seed}'
+def contestant(result: Trained, blind: bool = False) -> Contestant:
+    """The row of a run; ``blind``: its touch is cut at test time."""
+    name = f'{result.name}, touch cut at test time' if blind else result.name
+    return Contestant(name, blind=blind, policy=result.policy, arguments=result.arguments)
 
 
-def validate(hand: HandModel, results: Sequence[SearchResult], workers: Workers, progress: Progress) -> list[float]:
+def validate(hand: HandModel, results: Sequence[Trained], workers: Workers, progress: Progress) -> list[float]:
     """Mean return of each run on the same validation episodes (training objects, seeds never trained on), at L2."""
     rows = []
     for k, result in enumerate(results):
-        document = evaluate(hand, [Contestant(arm(result), result.parameters)], workers, level=HEADLINE_LEVEL,
+        document = evaluate(hand, [contestant(result)], workers, level=HEADLINE_LEVEL,
                             n=VALIDATION_EPISODES, object_set='train', first_seed=VALIDATION_FROM)
         rows.append(float(document['rows'][0]['mean_reward']))
         progress('validation', k + 1, len(results))
     return rows
 
 
-def median_run(results: Sequence[SearchResult], returns: Sequence[float], touch: bool) -> SearchResult:
+def median_run(results: Sequence[Trained], returns: Sequence[float], touch: bool) -> Trained:
     """The run of one arm whose validation return is the (lower) median.
 
     Raises:
         ConfigError: the arm has no runs.
     """
-    mine = sorted((value, k) for k, (r, value) in enumerate(zip(results, returns, strict=True))
-                  if r.config.touch == touch)
+    mine = sorted((value, k) for k, (r, value) in enumerate(zip(results, returns, strict=True)) if r.touch == touch)
     if not mine:
         raise ConfigError(f'no run {"with" if touch else "without"} touch; both arms are needed: allegro-ai train')
     return results[mine[(len(mine) - 1) // 2][1]]
 
 
 def publish(
-    folder: Path, hand: HandModel, results: Sequence[SearchResult], workers: Workers, *, n: int,
+    folder: Path, hand: HandModel, results: Sequence[Trained], workers: Workers, *, n: int,
     levels: Sequence[str] = ('L2', 'L3', 'L4'), version: str = '0.1.0', replace_existing: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> Bundle:
@@ -90,43 +89,44 @@ def publish(
     shipped, blind = median_run(results, returns, True), median_run(results, returns, False)
     contestants = [
         *open_loop(),
-        *[Contestant(arm(r), r.parameters) for r in results],
-        Contestant(f'{arm(shipped)}, touch cut at test time', shipped.parameters, blind=True),
+        *[contestant(r) for r in results],
+        contestant(shipped, blind=True),
     ]
     documents = {}
     for level in levels:
         documents[level] = evaluate(hand, contestants, workers, level=level, n=n, progress=partial(progress, level))
-    policy = LinearPolicy(hand, shipped.parameters)
-    headline = _headline(documents[HEADLINE_LEVEL], arm(shipped), arm(blind))
+    headline = _headline(documents[HEADLINE_LEVEL], shipped.name, blind.name)
     provenance = {
         'simulator': f'mujoco {metadata.version("mujoco")}', 'env': VERSION, 'commit': _commit(),
-        'steps': shipped.episodes * STEPS, 'seed': shipped.config.seed, 'wall_s': round(shipped.wall_s, 1),
+        'steps': shipped.control_steps, 'seed': shipped.seed, 'wall_s': round(shipped.wall_s, 1),
         'cpu': f'{platform.machine()}, {workers.count} processes', 'randomisation': 'train.yaml',
         'touch_used': True,
     }
-    seen = _observations(hand, policy)
+    seen = _observations(hand, shipped)
     spec = ObservationSpec()
     return write_bundle(
-        folder, hand, linear_contract(hand, name=folder.name, version=version, provenance=provenance,
-                                      headline=headline, observation=spec, grasp=GraspSpec()),
-        build_linear_onnx(hand, shipped.parameters),
-        golden_arrays=golden.record(policy, golden.random_observations(hand, spec, GOLDEN_SEQUENCES, GOLDEN_STEPS),
-                                    INPUTS),
+        folder, hand,
+        policy_contract(hand, inputs=shipped.inputs, steps=shipped.steps, normalisation=shipped.normalisation,
+                        name=folder.name, version=version, provenance=provenance, headline=headline, observation=spec,
+                        grasp=GraspSpec()),
+        shipped.graph,
+        golden_arrays=golden.record(
+            shipped.acting, golden.random_observations(hand, spec, GOLDEN_SEQUENCES, GOLDEN_STEPS), shipped.inputs),
         ood_arrays=ood.fit(seen),
         evaluation=_evaluation(documents, results, returns, shipped, blind),
-        train={'config': asdict(shipped.config), 'curve': shipped.curve, 'episodes': shipped.episodes,
-               'levels': list(TRAIN_LEVELS), 'object_set': 'train',
+        train={'kind': shipped.kind, 'config': dict(shipped.settings), 'curve': shipped.curve,
+               'control_steps': shipped.control_steps, 'levels': list(shipped.levels), 'object_set': 'train',
                'randomisation': 'allegro_ai.tasks.randomisation and allegro_description.simulation.tactile'},
         replace=replace_existing,
     )
 
 
-def _observations(hand: HandModel, policy: LinearPolicy) -> dict[str, np.ndarray[Any, Any]]:
+def _observations(hand: HandModel, shipped: Trained) -> dict[str, np.ndarray[Any, Any]]:
     """What the policy sees in training episodes, samples of RUN only."""
     record: list[Any] = []
     seeds = range(VALIDATION_FROM, VALIDATION_FROM + STATISTICS_EPISODES)
-    levels = [TRAIN_LEVELS[s % len(TRAIN_LEVELS)] for s in seeds]
-    TactileHold(hand, episodes(hand, seeds, levels, 'train')).run(policy, record=record)
+    levels = [shipped.levels[s % len(shipped.levels)] for s in seeds]
+    TactileHold(hand, episodes(hand, seeds, levels, 'train')).run(shipped.acting, record=record)
     # every 10th step: neighbours are nearly the same observation
     return {name: np.concatenate([o[name] for o in record[::10]]) for name in record[0]}
 
@@ -152,8 +152,8 @@ def _headline(document: dict[str, Any], shipped: str, blind: str) -> dict[str, A
 
 
 def _evaluation(
-    documents: dict[str, dict[str, Any]], results: Sequence[SearchResult], returns: Sequence[float],
-    shipped: SearchResult, blind: SearchResult,
+    documents: dict[str, dict[str, Any]], results: Sequence[Trained], returns: Sequence[float],
+    shipped: Trained, blind: Trained,
 ) -> dict[str, Any]:
     sheet: dict[str, Any] = {
         'task': VERSION, 'simulated': 'yes: MuJoCo, no hardware involved',
@@ -171,10 +171,10 @@ def _evaluation(
     sheet['paired_differences'] = [
         {'level': level, 'a': c['a'], 'b': c['b'], 'success a - b, points': 100 * c['difference'],
          '95 % interval': [100 * v for v in c['ci95']], 'only a': c['only_a'], 'only b': c['only_b']}
-        for level, document in documents.items() for c in _pairs(document, arm(shipped), arm(blind))
+        for level, document in documents.items() for c in _pairs(document, shipped.name, blind.name)
     ]
     sheet['training_runs'] = [
-        {'run': arm(r), 'validation return': value, 'episodes': r.episodes, 'wall s': r.wall_s,
+        {'run': r.name, 'validation return': value, 'control steps': r.control_steps, 'wall s': r.wall_s,
          'shipped': 'yes' if r is shipped else ''} for r, value in zip(results, returns, strict=True)
     ]
     return sheet
@@ -185,11 +185,11 @@ def _pairs(document: dict[str, Any], shipped: str, blind: str) -> list[dict[str,
     return [compare(document, shipped, other) for other in (best, blind, f'{shipped}, touch cut at test time')]
 
 
-def _verdict(documents: dict[str, dict[str, Any]], shipped: SearchResult, blind: SearchResult) -> str:
+def _verdict(documents: dict[str, dict[str, Any]], shipped: Trained, blind: Trained) -> str:
     """One sentence from the paired intervals; nothing is claimed that an interval does not show."""
     words = []
     for level, document in documents.items():
-        c = compare(document, arm(shipped), arm(blind))
+        c = compare(document, shipped.name, blind.name)
         low, high = (100 * v for v in c['ci95'])
         seen = 'better' if low > 0 else 'worse' if high < 0 else 'not shown to differ'
         words.append(f'{level}: {seen} ({100 * c["difference"]:+.1f} points, {low:+.1f} to {high:+.1f})')
@@ -206,12 +206,19 @@ def _commit() -> str:
         return 'unknown'
 
 
-def same_but_seed(results: Sequence[SearchResult]) -> None:
+def same_but_seed(results: Sequence[Trained]) -> None:
     """Refuse to mix runs of different settings.
 
     Raises:
-        ConfigError: configurations differ in more than seed, arm and time limit.
+        ConfigError: recipes differ in more than seed, arm and time limit, or a run is given twice.
     """
-    kinds = {replace(r.config, seed=0, touch=True, time_limit_s=1.0) for r in results}
-    if len(kinds) != 1:
-        raise ConfigError('the training results differ in more than seed and touch; publish runs of one configuration')
+    recipes = [r.recipe for r in results]
+    for r, recipe in zip(results, recipes, strict=True):
+        other = sorted(k for k in {*recipe, *recipes[0]} if recipe.get(k) != recipes[0].get(k))
+        if other:
+            raise ConfigError(f'{r.name} differs from {results[0].name} in {", ".join(other)}; publish runs of one '
+                              'configuration')
+    names = [r.name for r in results]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f'{twice[0]} is given twice; each run counts once')

@@ -18,11 +18,11 @@ from allegro_ai.tasks.vector import VERSION, VectorTask
 from allegro_ai.training.checkpoint import FILE, Checkpoint, load_checkpoint
 from allegro_ai.training.curves import write_curves
 from allegro_ai.training.diagnosis import diagnose
+from allegro_ai.training.layout import NETWORK_LEVELS
 from allegro_ai.training.learner import Learner
 from allegro_ai.training.settings import Settings
 from allegro_ai.training.warm_start import warm_start
 
-TRAIN_LEVELS = ('L1', 'L2', 'L3', 'L3')
 LIMIT_MINUTES = 60.0
 MAY_CHANGE = ('updates', 'learning_rate', 'epochs', 'entropy')      # when a run is resumed
 
@@ -37,7 +37,7 @@ def run_name(settings: Settings) -> str:
 
 def make_task(hand: HandModel, settings: Settings, threads: int = 1) -> VectorTask:
     """TactileHold on training objects at the levels of training."""
-    return VectorTask(hand, settings.environments, object_set='train', levels=TRAIN_LEVELS, threads=threads)
+    return VectorTask(hand, settings.environments, object_set='train', levels=NETWORK_LEVELS, threads=threads)
 
 
 def train(
