@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from allegro_description.config import parameter
 
 STALE_PERIODS = 4.5
+STALL_MARGIN_S = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +99,20 @@ class DriverConfig(ControlConfig):
     velocity_cutoff_hz: float = parameter(
         30.0, 'corner of the low-pass that makes velocities from positions', unit='Hz', low=1.0, high=150.0)
     guardian: bool = parameter(
-        True, 'keep a helper process that ends the torque should this one be killed, or hang for 60 ms (or 30 ms more '
-        'than samples may be missing)')
+        True, 'keep a helper process that ends the torque should this one be killed, or hang (stall_after_s)')
+    stall_after_s: float = parameter(
+        0.06, 'torque that this process has not renewed for so long is ended by the guardian: hung, stopped by a '
+        'debugger, starved. Never less than 30 ms more than samples may be missing (Plexus: 75 ms)',
+        unit='s', low=0.02, high=1.0)
     enable_on_activate: bool = parameter(False, 'hold the present pose as soon as the node is active')
     publish_divisor: int = parameter(2, 'publish every n-th sample', low=1, high=333)
+
+    def stall_s(self, period_s: float) -> float:
+        """For how long the torque of a hand with this period may flow without being renewed, s.
+
+        Longer than samples may be missing: the driver is the first to notice that.
+        """
+        return max(self.stall_after_s, self.patience_s(period_s) + STALL_MARGIN_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,12 @@ import time
 import numpy as np
 import pytest
 from allegro_description.errors import ConfigError, LinkError, UnknownPlugin
-from allegro_description.model import load_hand
+from allegro_description.model import available_hands, load_hand
+from allegro_description.state import JointCommand
 from allegro_driver.config import DriverConfig
+from allegro_driver.control.safety import State
+from allegro_driver.emulator.background import running_emulator
+from allegro_driver.hand import Hand
 from allegro_driver.hardware import make_hardware
 from allegro_driver.link import LINKS
 from allegro_driver.link.udp import UdpLink, parse_address
@@ -211,6 +215,65 @@ def test_without_torque_a_driver_may_take_its_time():
         assert hand.ends_with_zero()
 
 
+def test_the_hands_own_position_loop_is_watched_from_its_first_moment():
+    with running_emulator(model='v5_sense', side='right', wire='udp') as emulator:
+        hardware = make_hardware(MODEL, DriverConfig(address=emulator.address, stall_after_s=0.15))
+        hardware.open()
+        hardware.enable(True)
+        hardware.position_mode(True)
+        end = time.monotonic() + 0.4
+        while time.monotonic() < end:  # no target yet, but the loop goes round
+            position = hardware.read(1.0).position
+        assert not hardware._guardian.acted
+        hardware.write_targets(position + 0.1)
+        assert wait_until(lambda: emulator.firmware.body.applied.any())
+        assert wait_until(lambda: hardware._guardian.acted)
+        assert wait_until(lambda: not emulator.firmware.body.applied.any())
+        with pytest.raises(LinkError, match='stood still'):
+            hardware.write_targets(position)
+        emulator.firmware.body.faults.inject('stale')
+        with pytest.raises(LinkError, match='stood still'):  # and not that the cable may be loose
+            _read_on(hardware)
+        hardware.close()
+
+
+def test_a_driver_whose_thread_hangs_is_in_fault_and_says_why():
+    pause = [0.0]
+    with running_emulator(model='v5_sense', side='right', wire='udp') as emulator:
+        config = DriverConfig(address=emulator.address, realtime='off', stale_after_s=0.1)
+        with Hand(make_hardware(MODEL, config), MODEL, config) as hand:
+            hand.add_listener(lambda _: time.sleep(pause[0]))
+            hand.enable()
+            assert wait_until(lambda: hand.state is State.HOLD)
+            time.sleep(0.3)
+            assert hand.state is State.HOLD
+            hand.command(JointCommand(0, position=MODEL.pose('pregrasp')))
+            assert wait_until(lambda: emulator.firmware.body.applied.any())
+            pause[0] = 0.4
+            assert wait_until(lambda: hand.state is State.FAULT)
+            pause[0] = 0.0
+            assert 'stood still' in hand.status().reason
+            assert wait_until(lambda: not emulator.firmware.body.applied.any())
+            assert hand.clear_fault().startswith('hold')
+
+
+def test_how_long_torque_may_stand_still():
+    assert DriverConfig().stall_s(0.003) == 0.06
+    assert DriverConfig().stall_s(0.01) == pytest.approx(0.075)
+    assert DriverConfig(stall_after_s=0.2).stall_s(0.003) == 0.2
+    assert DriverConfig(stale_after_s=0.2).stall_s(0.003) == pytest.approx(0.23)
+
+
+@pytest.mark.parametrize('name', available_hands())
+def test_patience_fits_the_period_of_every_hand(name):
+    for settings in load_hand(*name.rsplit('_', 1)).protocol.values():
+        period_s = settings['period_ms'] / 1e3
+        patience_s = DriverConfig().patience_s(period_s)
+        assert 4 * period_s < patience_s <= 0.05
+        assert patience_s < DriverConfig().stall_s(period_s) <= 0.08  # and zero torque within 100 ms
+        assert DriverConfig(stale_after_s=0.5).patience_s(period_s) == 0.5
+
+
 def test_a_guardian_ignores_ctrl_c_and_leaves_with_the_driver():
     with WireHand(MODEL) as hand:
         hardware = make_hardware(MODEL, DriverConfig(address=hand.address))
@@ -223,6 +286,11 @@ def test_a_guardian_ignores_ctrl_c_and_leaves_with_the_driver():
         assert os.path.exists(f'/proc/{pid}')
         hardware.close()
         assert not os.path.exists(f'/proc/{pid}')
+
+
+def _read_on(hardware):
+    while True:
+        hardware.read(0.05)
 
 
 def _zombie(pid):

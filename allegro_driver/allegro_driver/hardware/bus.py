@@ -33,8 +33,6 @@ Unit = TypeVar('Unit')
 _REPEATS = 5  # nothing is acknowledged
 # A full queue keeps its oldest packets; its newest sample is no answer to "where are the joints now?".
 _TOO_OLD_PERIODS = 10
-# The guardian must not be quicker than the driver's own watchdog for missing samples.
-_STALL_S, _STALL_MARGIN_S = 0.06, 0.03
 _WRAP, _HALF = 2**32, 2**31
 _REORDERED = 1000  # samples; a counter that falls back farther means that the hand started anew
 
@@ -75,7 +73,7 @@ class BusHardware(Generic[Unit]):
         self._answer_timeout_s, self._tries = answer_timeout_s, tries
         self._expected_serial = expected_serial
         self._filter = VelocityFilter(len(model.joints), velocity_cutoff_hz)
-        self._guardian = guardian
+        self._guardian = guardian or Guardian(None)
         self._zero = np.zeros(len(model.joints))
         self._identity = Identity()
         self._sequence: int | None = None
@@ -101,7 +99,6 @@ class BusHardware(Generic[Unit]):
             raise ConfigError(f'{model.name} has no {config.link} link; it has: {", ".join(model.protocol)}')
         settings = model.protocol[config.link]
         period_s = float(settings['period_ms']) / 1e3
-        patience_s = config.patience_s(period_s)
         return BusHardware(
             model,
             CODECS.load(settings['codec'])(model, settings),
@@ -111,7 +108,7 @@ class BusHardware(Generic[Unit]):
             tries=config.answer_tries,
             expected_serial=config.expected_serial,
             velocity_cutoff_hz=config.velocity_cutoff_hz,
-            guardian=Guardian(max(_STALL_S, patience_s + _STALL_MARGIN_S)) if config.guardian else None,
+            guardian=Guardian(config.stall_s(period_s)) if config.guardian else None,
         )
 
     @property
@@ -175,8 +172,7 @@ class BusHardware(Generic[Unit]):
                     if info or serial else
                     f'no hand answers at {self._link.peer}; check power, cable, address, bit rate and that no other '
                     'program uses this bus') from None
-            if self._guardian is not None:
-                self._guardian.start(self._link.share(self._session.quiet()))
+            self._guardian.start(self._link.share(self._session.quiet()))
         except BaseException:
             self.close()
             raise
@@ -187,7 +183,7 @@ class BusHardware(Generic[Unit]):
 
         Raises:
             LinkTimeout: none within ``timeout_s``.
-            LinkError: the link is closed or broken.
+            LinkError: the link is closed or broken, or none came and the guardian has ended the torque.
         """
         deadline = time.monotonic() + timeout_s
         fresh: Sample | None = None
@@ -210,7 +206,10 @@ class BusHardware(Generic[Unit]):
                     self._filter.reset()
                     fresh, steps = None, 0
                 if time.monotonic() >= deadline:
+                    self._guardian.require_inactive()  # what came while this process stood still is too old
                     raise LinkTimeout(f'no sample from {self._link.peer} within {timeout_s * 1e3:.0f} ms')
+        if self._positioning:  # it has torque before its first target, and between targets
+            self._guardian.torque_flows(True)
         if self._info_period_ns and arrival > self._info_due_ns:
             self._info_due_ns = arrival + self._info_period_ns
             for unit in self._session.hello():
@@ -245,7 +244,7 @@ class BusHardware(Generic[Unit]):
         if on and not self._session.onboard_position:
             raise CommandRefused(f'{self._model.name} has no position loop of its own; use control_mode host')
         self._positioning = True  # until the opposite is known to have been sent
-        self._no_torque()  # what follows is spaced; the first target counts again
+        self._guardian.torque_flows(False)  # what follows is spaced; the next sample counts again
         self._send_spaced(self._session.position_mode(on))
         self._positioning = on
 
@@ -280,7 +279,7 @@ class BusHardware(Generic[Unit]):
     def halt(self) -> None:
         """Position loop off, zero torque, servo off where there is one; errors ignored."""
         if self._open:
-            self._no_torque()
+            self._guardian.torque_flows(False)
             self._leave_position_mode()
             self._send_each(self._session.quiet())
 
@@ -311,11 +310,10 @@ class BusHardware(Generic[Unit]):
     def close(self) -> None:
         """Zero torque, servo off and disconnect. Idempotent; never raises."""
         if self._open:
-            self._no_torque()
+            self._guardian.torque_flows(False)
             self._send_each((*self._session.quiet(), *self._session.silence()))
         self._open = self._positioning = False
-        if self._guardian is not None:
-            self._guardian.stop()
+        self._guardian.stop()
         self._link.close()
 
     def _push(self, units: Sequence[Unit], *, flows: bool) -> None:
@@ -324,20 +322,11 @@ class BusHardware(Generic[Unit]):
         Raises:
             LinkError: they did not leave this machine, or the guardian has ended the torque in the meantime.
         """
-        guardian = self._guardian
-        if guardian is not None:
-            guardian.torque_flows(flows)
+        self._guardian.torque_flows(flows)
         for unit in units:
-            if flows and guardian is not None and guardian.acted:  # each time: it may be between two frames
-                guardian.torque_flows(False)
-                raise LinkError(
-                    'this process stood still while torque flowed, and the guardian has ended the torque; look for '
-                    'what held it up (a debugger, a suspended or overloaded machine) and clear the fault')
+            if flows:
+                self._guardian.require_inactive()  # each time: it may be between two frames
             self._link.send(unit)
-
-    def _no_torque(self) -> None:
-        if self._guardian is not None:
-            self._guardian.torque_flows(False)
 
     def _require_open(self) -> None:
         if not self._open:

@@ -75,11 +75,11 @@ if link:
 class Guardian:
     """Starts and stops the child process, and tells it that the driver lives."""
 
-    def __init__(self, stall_s: float = 0.06) -> None:
+    def __init__(self, stall_s: float | None = 0.06) -> None:
         """Prepare.
 
         Args:
-            stall_s: torque that was not renewed for so long is ended, s.
+            stall_s: torque that was not renewed for so long is ended, s; None: there is no child, and nothing is ended.
         """
         self._process: subprocess.Popen[str] | None = None
         self._stall_s = stall_s
@@ -100,6 +100,18 @@ class Guardian:
         if self._words is not None:
             self._words[_STAMP] = time.monotonic_ns() if flows else 0
 
+    def require_inactive(self) -> None:
+        """Call it before each packet with torque.
+
+        Raises:
+            LinkError: the child has ended the torque in the meantime; a new session begins anew.
+        """
+        if self.acted:
+            self.torque_flows(False)
+            raise LinkError(
+                'this process stood still while torque flowed, and the guardian has ended the torque; look for what '
+                'held it up (a debugger, a suspended or overloaded machine) and clear the fault')
+
     def start(self, shared: SharedSend | None) -> None:
         """Watch over an open link. Does nothing for links that cannot be shared, and when already watching.
 
@@ -109,7 +121,7 @@ class Guardian:
         Raises:
             LinkError: the child could not be started.
         """
-        if self._process is not None or shared is None:
+        if self._process is not None or shared is None or self._stall_s is None:
             return
         try:
             memory = os.memfd_create('allegro_guardian')
