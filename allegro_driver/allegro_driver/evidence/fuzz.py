@@ -2,8 +2,9 @@
 
 ``python -m allegro_driver.evidence.fuzz`` tries every codec with random and mutated units, a million each: as a host
 that hears them (``host``), as a hand that hears them (``hand``), and with the whole driver between them and a hand
-(``loop``; see :mod:`.fuzz_targets` for what must hold). Then a third party talks on the driver's wire. ``--guided 600``
-lets coverage choose the inputs instead, for that many seconds over all codecs (:mod:`.fuzz_guided`).
+(``loop``; see :mod:`.fuzz_targets` for what must hold). Then a third party talks on the driver's wire. ``--guided 60``
+lets coverage choose the inputs instead, that many seconds for each codec and target in turn, in an environment that has
+Atheris; where it has not, the commands that make one are printed (:mod:`.fuzz_guided`).
 
 The same seed tries the same inputs. Exit code 1: something broke; the input is printed, in the form that
 ``fuzz_targets.TARGETS`` takes.
@@ -25,14 +26,13 @@ from typing import Any
 from allegro_description.errors import AllegroError
 
 from allegro_driver.evidence.fuzz_foreign import strangers
+from allegro_driver.evidence.fuzz_guided import HEAD as GUIDED_HEAD
 from allegro_driver.evidence.fuzz_guided import guided, require_atheris
 from allegro_driver.evidence.fuzz_inputs import from_hand, from_host, happening, noise, spoilt
 from allegro_driver.evidence.fuzz_loop import ClosedLoop, Item
 from allegro_driver.evidence.fuzz_sides import HANDS, HandSide, HostSide, Unit
 from allegro_driver.evidence.fuzz_targets import TARGETS, join
 
-LOOP_SHARE = {'host': 0.3, 'hand': 0.2, 'loop': 0.5}
-"""How the time of a codec is shared when coverage guides."""
 _NOISE, _DAMAGE, _STRETCH = 0.2, (0.02, 0.2, 0.9), 100
 _BATCH, _KEPT = 24, 1000
 
@@ -131,21 +131,20 @@ def _broken(error: Exception, recent: list[Any]) -> str:
 def guide_all(codecs: Sequence[str], targets: Sequence[str], seconds: float, seed: int, keep: Path) -> tuple[Any, int]:
     """Guided runs with their table; returns them and how many broke."""
     require_atheris()
-    print('| codec | target | s | inputs | coverage: recordings → end | corpus | verdict |')
-    print('|---|---|---|---|---|---|---|', flush=True)
-    runs, share = [], sum(LOOP_SHARE[target] for target in targets)
+    print('\n'.join(GUIDED_HEAD), flush=True)
+    runs = []
     for codec in codecs:
         for target in targets:
             print(f'{codec} {target} …', file=sys.stderr, flush=True)
-            run = guided(codec, target, seconds / len(codecs) * LOOP_SHARE[target] / share, seed, keep)
-            print(f'| {codec} | {target} | {run.seconds:.0f} | {run.inputs} | {run.coverage[1]} → {run.coverage[0]} | '
-                  f'{run.corpus} | {"BROKEN" if run.crash else "holds"} |', flush=True)
+            run = guided(codec, target, seconds, seed, keep)
+            print(run.markdown(), flush=True)
             runs.append(run)
     for run in runs:
-        if run.crash:
-            print(f'\n{run.codec} {run.target}:\n{run.crash}')
-    print(f'\n{sum(run.inputs for run in runs)} inputs in {sum(run.seconds for run in runs):.0f} s, seed {seed}')
-    return [asdict(run) for run in runs], sum(bool(run.crash) for run in runs)
+        for crash in run.crashes:
+            print(f'\n{run.codec} {run.target}:\n{crash}')
+    print(f'\n{sum(run.inputs for run in runs)} inputs, {sum(run.units for run in runs)} units in '
+          f'{sum(run.seconds for run in runs):.0f} s, seed {seed}: {sum(len(run.crashes) for run in runs)} crashes')
+    return [asdict(run) for run in runs], sum(bool(run.crashes) for run in runs)
 
 
 def fuzz_all(codecs: Sequence[str], targets: Sequence[str], count: int, seed: int) -> tuple[Any, int]:
@@ -184,7 +183,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--count', type=int, default=1_000_000, help='units of each (default: %(default)s)')
     parser.add_argument('--foreign', type=int, default=5000, help="a third party's units, 0: none (default: 5000)")
     parser.add_argument('--seed', type=int, default=1)
-    parser.add_argument('--guided', type=float, metavar='SECONDS', help='let coverage choose, with atheris')
+    parser.add_argument('--guided', type=float, metavar='SECONDS',
+                        help='let coverage choose, with atheris, for so long for each codec and target')
     parser.add_argument('--keep', type=Path, default=Path('fuzz_findings'), help='folder for inputs that broke it')
     parser.add_argument('--json', type=Path, help='write all figures to this file')
     options = parser.parse_args(argv)

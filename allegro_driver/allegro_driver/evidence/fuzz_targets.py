@@ -6,7 +6,8 @@
   leaves is read as a hand would: no torque beyond the clamp, none but in the states that allow it, none left after a
   fault.
 
-They raise :class:`~.fuzz_sides.Breach`, an AssertionError, when something is not as promised.
+They return how many units that were, actions included, and raise :class:`~.fuzz_sides.Breach`, an AssertionError, when
+something is not as promised.
 """
 
 from __future__ import annotations
@@ -62,25 +63,29 @@ def join(items: Sequence[Item]) -> bytes:
     return b''.join(parts)
 
 
-def host_bytes(codec: str, data: bytes) -> None:
+def host_bytes(codec: str, data: bytes) -> int:
     """:class:`HostSide` on bytes."""
-    side = HostSide(codec)
-    for unit in split(codec, data):
+    side, units = HostSide(codec), split(codec, data)
+    for unit in units:
         side.feed(unit)  # type: ignore[arg-type]
+    return len(units)
 
 
-def hand_bytes(codec: str, data: bytes) -> None:
+def hand_bytes(codec: str, data: bytes) -> int:
     """:class:`HandSide` on bytes."""
-    side = HandSide(codec)
-    for unit in split(codec, data):
+    side, units = HandSide(codec), split(codec, data)
+    for unit in units:
         side.feed(unit)
+    return len(units)
 
 
-def loop_bytes(codec: str, data: bytes) -> None:
+def loop_bytes(codec: str, data: bytes) -> int:
     """:class:`ClosedLoop` on bytes; hands with a position loop of their own use it when the first byte is odd."""
     onboard = codec in ('v5b2', 'v5_sense_can', 'plexus_can') and bool(data[:1]) and bool(data[0] & 1)
-    ClosedLoop(codec, 'onboard' if onboard else 'host').feed(split(codec, data[1:], actions=True))
+    items = split(codec, data[1:], actions=True)
+    ClosedLoop(codec, 'onboard' if onboard else 'host').feed(items)
+    return len(items)
 
 
-TARGETS: dict[str, Callable[[str, bytes], None]] = {'host': host_bytes, 'hand': hand_bytes, 'loop': loop_bytes}
+TARGETS: dict[str, Callable[[str, bytes], int]] = {'host': host_bytes, 'hand': hand_bytes, 'loop': loop_bytes}
 """Target to a function of codec and bytes that raises :class:`Breach` where a promise is broken."""
