@@ -20,7 +20,18 @@ from numpy.typing import NDArray
 POLICIES = PluginTable(
     'policy',
     {
+        'slip_oracle': Plugin('allegro_ai.tasks.slip_policies:Oracle'),
+        'slip_keep': Plugin('allegro_ai.tasks.slip_policies:Keep'),
+        'slip_threshold': Plugin('allegro_ai.tasks.slip_policies:Threshold'),
         'squeeze': Plugin('allegro_ai.tasks.policies:Squeeze'),
+        'freeze': Plugin('allegro_ai.tasks.baselines:freeze'),
+        'open_loop': Plugin('allegro_ai.tasks.baselines:open_loop'),
+        'open_loop_by_grip': Plugin('allegro_ai.tasks.baselines:ByGrip'),
+        'max_squeeze': Plugin('allegro_ai.tasks.baselines:max_squeeze'),
+        'tactile_reflex': Plugin('allegro_ai.tasks.baselines:TactileReflex'),
+        'finger_reflex': Plugin('allegro_ai.tasks.baselines:FingerReflex'),
+        'tracking_reflex': Plugin('allegro_ai.tasks.baselines:TrackingReflex'),
+        'oracle': Plugin('allegro_ai.tasks.baselines:Oracle'),
         'linear': Plugin('allegro_ai.tasks.policies:linear'),
         'grip_squeeze': Plugin('allegro_ai.training.teachers:GripSqueeze'),
         'network': Plugin('allegro_ai.training.network_policy:network', ('onnxruntime', 'safetensors'),

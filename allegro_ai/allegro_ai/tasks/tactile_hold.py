@@ -7,11 +7,12 @@ wire the driver computes it every 3 ms.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from allegro_description.model import HandModel
 from allegro_description.simulation.episode import Episode
+from numpy.typing import NDArray
 
 from allegro_ai.observation import Observation
 from allegro_ai.tasks.lanes import CONTROL_S, STEPS, Lanes, Outcome
@@ -35,13 +36,17 @@ class TactileHold:
         """
         self.hand, self.episodes, self._randomise = hand, list(episodes), randomise
 
-    def run(self, policy: Acting, *, threads: int = 1, record: list[Observation] | None = None) -> list[Outcome]:
+    def run(
+        self, policy: Acting, *, threads: int = 1, record: list[Observation] | None = None,
+        watch: Callable[[Lanes, NDArray[np.intp]], None] = lambda lanes, which: None,
+    ) -> list[Outcome]:
         """Run all episodes to their end.
 
         Args:
             policy: acts on the observations of every episode at 50 Hz, see :class:`~allegro_ai.tasks.policies.Acting`.
             threads: physics threads; the result does not depend on it.
             record: if given, the observations of steps under the policy are appended.
+            watch: called after each step with the lanes and those that took it; it may read, not write.
         """
         n = len(self.episodes)
         outcomes: dict[int, Outcome] = {}
@@ -61,6 +66,7 @@ class TactileHold:
                     if record is not None:
                         record.append(observation)
                 outcomes.update(lanes.step(which, action))
+                watch(lanes, which)
         finally:
             lanes.close()
         return [outcomes[k] for k in range(n)]
