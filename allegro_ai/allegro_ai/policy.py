@@ -35,6 +35,13 @@ class Recurrence:
     output: str
 
 
+def _batched(shape: tuple[int, ...], feed: Mapping[str, Array32]) -> tuple[int, ...]:
+    """Shape of a state for all environments: two dimensions of which the first is 1 are (batch, width)."""
+    if len(shape) != 2 or shape[0] != 1:
+        return shape
+    return (len(next(iter(feed.values()))), shape[1])
+
+
 class GraphPolicy:
     """A policy that runs a graph in a backend; keeps the stack of past observations and the recurrent state."""
 
@@ -103,7 +110,7 @@ class GraphPolicy:
             self._partly_reset = False
         for recurrence in self._recurrences:
             if recurrence.name not in self._state:
-                self._state[recurrence.name] = np.zeros(recurrence.shape, dtype=np.float32)
+                self._state[recurrence.name] = np.zeros(_batched(recurrence.shape, feed), dtype=np.float32)
             feed[recurrence.name] = self._state[recurrence.name]
         outputs = self.backend.run(feed)
         for recurrence in self._recurrences:
