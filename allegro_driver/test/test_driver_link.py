@@ -223,8 +223,14 @@ def test_the_hands_own_position_loop_is_watched_from_its_first_moment():
         hardware.position_mode(True)
         end = time.monotonic() + 0.4
         while time.monotonic() < end:  # no target yet, but the loop goes round
-            position = hardware.read(1.0).position
+            hardware.read(1.0)
         assert not hardware._guardian.acted
+        assert wait_until(lambda: hardware._guardian.acted)
+        hardware.close()
+        hardware.open()
+        hardware.enable(True)
+        hardware.position_mode(True)
+        position = hardware.read(1.0).position
         hardware.write_targets(position + 0.1)
         assert wait_until(lambda: emulator.firmware.body.applied.any())
         assert wait_until(lambda: hardware._guardian.acted)
