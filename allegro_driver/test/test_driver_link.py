@@ -294,6 +294,22 @@ def test_a_guardian_ignores_ctrl_c_and_leaves_with_the_driver():
         assert not os.path.exists(f'/proc/{pid}')
 
 
+def test_a_guardian_that_was_killed_is_replaced_before_there_is_torque():
+    with WireHand(MODEL) as hand:
+        hardware = make_hardware(MODEL, DriverConfig(address=hand.address))
+        hardware.open()
+        first = hardware._guardian.pid
+        hardware.enable(True)
+        assert hardware._guardian.pid == first
+        os.kill(first, signal.SIGKILL)
+        assert wait_until(lambda: _zombie(first))
+        hardware.enable(True)
+        assert hardware._guardian.pid != first
+        hardware.write(np.full(16, 0.05))
+        assert wait_until(lambda: hardware._guardian.acted)
+        hardware.close()
+
+
 def _read_on(hardware):
     while True:
         hardware.read(0.05)

@@ -172,7 +172,7 @@ class BusHardware(Generic[Unit]):
                     if info or serial else
                     f'no hand answers at {self._link.peer}; check power, cable, address, bit rate and that no other '
                     'program uses this bus') from None
-            self._guardian.start(self._link.share(self._session.quiet()))
+            self._watch_over()
         except BaseException:
             self.close()
             raise
@@ -264,10 +264,11 @@ class BusHardware(Generic[Unit]):
         """True: torque mode, zero torque, servo on. False: zero torque several times, errors ignored.
 
         Raises:
-            LinkError: enabling could not be sent.
+            LinkError: enabling could not be sent, or a guardian that was killed cannot be replaced.
         """
         if on:
             self._require_open()
+            self._watch_over()
             self._send_spaced(self._session.stream())
             self._positioning = False
         elif self._open:
@@ -327,6 +328,9 @@ class BusHardware(Generic[Unit]):
             if flows:
                 self._guardian.require_inactive()  # each time: it may be between two frames
             self._link.send(unit)
+
+    def _watch_over(self) -> None:
+        self._guardian.start(self._link.share(self._session.quiet()))
 
     def _require_open(self) -> None:
         if not self._open:

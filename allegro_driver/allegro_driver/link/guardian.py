@@ -7,7 +7,9 @@ for one that hangs; so the driver also stamps each torque packet into the shared
 a stamp that grows too old counts like a closed pipe: the guardian sends the stop packets that were prepared for it. It
 says so in a second word, and a driver that comes back to life finds it there and sends no more torque.
 
-The guardian has real-time priority where that is allowed, not to wait behind a busy machine.
+The guardian has real-time priority where that is allowed, not to wait behind a busy machine. What freezes both
+processes (a paused container, a suspended machine) leaves nobody to act before they go on. One that was killed alone
+is replaced when torque is next switched on.
 """
 
 from __future__ import annotations
@@ -113,7 +115,7 @@ class Guardian:
                 'held it up (a debugger, a suspended or overloaded machine) and clear the fault')
 
     def start(self, shared: SharedSend | None) -> None:
-        """Watch over an open link. Does nothing for links that cannot be shared, and when already watching.
+        """Watch over an open link. Does nothing for links that cannot be shared, and while the child watches.
 
         Args:
             shared: what leaves the hand without torque, from :meth:`Link.share`; sent in order, 2 ms apart.
@@ -121,8 +123,12 @@ class Guardian:
         Raises:
             LinkError: the child could not be started.
         """
-        if self._process is not None or shared is None or self._stall_s is None:
+        if shared is None or self._stall_s is None:
             return
+        if self._process is not None:
+            if self._process.poll() is None:
+                return
+            self.stop()  # somebody has killed it
         try:
             memory = os.memfd_create('allegro_guardian')
             try:
