@@ -66,4 +66,4 @@ class Threshold(Keep):
     def act(self, observation: Observation, /) -> NDArray[Any]:
         """The last action, or more."""
         share = np.clip(self.share(observation) + self._step * self.detects(observation), 0.0, 1.0)
-        return share[:, None] * self._flexion
+        return np.asarray(share[:, None] * self._flexion)
