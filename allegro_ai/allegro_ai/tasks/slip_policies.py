@@ -20,7 +20,7 @@ class Oracle:
 
     privileged = True
 
-    def __init__(self, hand: HandModel, margin: float = 1.25) -> None:
+    def __init__(self, hand: HandModel, margin: float = 1.4) -> None:
         """Set the margin over the least grip that holds."""
         self._flexion, self._margin = hand.flexion, margin
 
