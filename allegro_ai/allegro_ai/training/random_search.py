@@ -23,6 +23,7 @@ from allegro_ai.linear_policy import FEATURES, LinearLayout
 from allegro_ai.tasks.workers import Work, Workers
 
 TRAIN_LEVELS = ('L1', 'L2', 'L3')
+_GRIP = [name for name, _ in FEATURES].index('grip')
 SEEDS_PER_RUN = 1_000_000       # training seeds of run k: k * SEEDS_PER_RUN onwards, objects of the set `train`
 
 
@@ -38,7 +39,9 @@ class SearchConfig:
     episodes: int = parameter(4, 'episodes per policy and update', low=1, high=1000)
     noise: float = parameter(0.15, 'standard deviation of the trial steps', low=0.001, high=10.0)
     step: float = parameter(0.1, 'step size', low=0.001, high=10.0)
-    first_squeeze: float = parameter(0.5, 'share of full torque to start from', low=0.0, high=0.95)
+    first_squeeze: float = parameter(0.85, 'share of full torque to start from', low=0.0, high=0.95)
+    first_grip: float = parameter(0.7, 'weight of the grip class to start from: less for fragile, more for robust',
+                                  low=0.0, high=3.0)
     time_limit_s: float = parameter(540.0, 'stop before the next update after this time', unit='s', low=1.0)
 
 
@@ -78,14 +81,15 @@ def load_result(path: Path) -> SearchResult:
         raise ConfigError(f'{path} is not a training result ({error}); make one with: allegro-ai train') from error
 
 
-def initial_parameters(hand: HandModel, squeeze: float) -> NDArray[np.float64]:
-    """Weights of an open-loop squeeze: only the bias of flexion joints."""
+def initial_parameters(hand: HandModel, squeeze: float, grip: float = 0.0) -> NDArray[np.float64]:
+    """Weights of an open-loop squeeze: only bias and grip class of flexion joints; ``squeeze`` is that of normal."""
     layout = LinearLayout(hand)
     weights = np.zeros(layout.size)
     finger, _ = layout.split(weights)
     rows = [True] * finger.shape[0] + [bool(hand.flexion[j]) for j in layout.thumb_joints]
     for row, flexes in enumerate(rows):
         weights[row * len(FEATURES)] = np.arctanh(squeeze) if flexes else 0.0
+        weights[row * len(FEATURES) + _GRIP] = grip if flexes else 0.0
     return weights
 
 
@@ -107,7 +111,7 @@ def search(
     if config.best > config.directions:
         raise ConfigError(f'best is {config.best}, but there are only {config.directions} directions')
     rng = np.random.default_rng(np.random.SeedSequence((7, config.seed)))
-    theta = initial_parameters(hand, config.first_squeeze)
+    theta = initial_parameters(hand, config.first_squeeze, config.first_grip)
     free = np.ones(theta.size) if config.touch else ~LinearLayout(hand).touch_mask()
     start, curve, count = time.monotonic(), [], 0
     for update in range(config.iterations):

@@ -9,7 +9,7 @@ import numpy as np
 from allegro_description.model import HandModel
 from numpy.typing import NDArray
 
-GRIP_SHARES = (0.5, 0.85, 0.95)
+GRIP_SHARES = (0.5, 0.95, 0.95)
 """Share of the full torque for fragile, normal and robust objects (by success at L2 and L3 on training objects)."""
 
 
