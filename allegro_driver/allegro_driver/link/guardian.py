@@ -98,7 +98,7 @@ class Guardian:
         return self._words is not None and self._words[_ACTED] != 0
 
     def torque_flows(self, flows: bool) -> None:
-        """Call it before each packet: does the hand have torque after it? Takes a fraction of a microsecond."""
+        """Call it before each packet: does the hand have torque after it? Takes about half a microsecond."""
         if self._words is not None:
             self._words[_STAMP] = time.monotonic_ns() if flows else 0
 
@@ -108,7 +108,8 @@ class Guardian:
         Raises:
             LinkError: the child has ended the torque in the meantime; a new session begins anew.
         """
-        if self.acted:
+        words = self._words  # this runs for each frame
+        if words is not None and words[_ACTED]:
             self.torque_flows(False)
             raise LinkError(
                 'this process stood still while torque flowed, and the guardian has ended the torque; look for what '
