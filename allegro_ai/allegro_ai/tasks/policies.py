@@ -34,6 +34,7 @@ POLICIES = PluginTable(
         'oracle': Plugin('allegro_ai.tasks.baselines:Oracle'),
         'linear': Plugin('allegro_ai.tasks.policies:linear'),
         'grip_squeeze': Plugin('allegro_ai.training.teachers:GripSqueeze'),
+        'structured': Plugin('allegro_ai.training.structured:policy'),
         'network': Plugin('allegro_ai.training.network_policy:network', ('onnxruntime', 'safetensors'),
                           'pip install onnx onnxruntime safetensors'),
         'bundle': Plugin('allegro_ai.tasks.policies:bundle', ('onnxruntime',), "pip install 'allegro_ai[onnx]'"),
