@@ -1,17 +1,18 @@
 """How far is the driver from the floor? The Python driver and a bare C loop answer the same hand, in turns, in one run.
 
-``python -m allegro_driver.evidence.loop_floor`` needs a C compiler (``cc``). Three hosts are measured from the wire:
-``floor`` (loop_floor.c), ``hand`` (the control loop without ROS) and ``node`` (hand_driver, publishing). Blocks run in
-the order A B C C B A, so that a drift of the machine falls on all of them.
+``python -m allegro_driver.evidence.loop_floor`` needs a C compiler (``cc``). Four hosts are measured from the wire:
+``floor`` (loop_floor.c), ``hand`` (the control loop without ROS), ``node`` (hand_driver, publishing) and ``busy`` (the
+same while a policy commands it and a viewer watches). Blocks run in the order A B C D D C B A, so that a drift of the
+machine falls on all of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -24,22 +25,16 @@ from typing import Any
 import numpy as np
 from allegro_description.errors import AllegroError, MissingDependency
 from allegro_description.model import load_hand
+from numpy.typing import NDArray
 
+from allegro_driver.evidence.loop_hosts import HOSTS, machine, running
 from allegro_driver.evidence.wire_clock import WireClock
 from allegro_driver.realtime import prepare_thread
 
 SETTLE_S = 3.0
-_HAND = """
-import sys, time
-from allegro_description.model import load_hand
-from allegro_driver.config import DriverConfig
-from allegro_driver.hand import Hand
-from allegro_driver.hardware import make_hardware
-model, config = load_hand(), DriverConfig(address=f'127.0.0.1:{sys.argv[1]}:0', relax_after_s=0.0)
-with Hand(make_hardware(model, config), model, config) as hand:
-    hand.enable()
-    time.sleep(float(sys.argv[2]))
-"""
+_LONGEST_START_S = 45.0
+_Z95 = 1.959964
+_SPREAD = ('p50', 'p99', 'p999', 'max')
 
 
 def compile_floor(folder: Path) -> Path:
@@ -58,53 +53,42 @@ def compile_floor(folder: Path) -> Path:
     return program
 
 
-def commands(program: Path, port: int, seconds: float) -> dict[str, list[str]]:
-    """Command line of each host."""
-    node = Path(sys.executable).with_name('hand_driver')
-    parameters = {
-        'address': f'127.0.0.1:{port}:0', 'enable_on_activate': 'true', 'autostart': 'true', 'relax_after_s': '0.0'}
-    return {
-        'floor': [str(program), str(port), str(seconds)],
-        'hand': [sys.executable, '-c', _HAND, str(port), str(seconds)],
-        'node': [str(node), '--ros-args', *(w for k, v in parameters.items() for w in ('-p', f'{k}:={v}'))],
-    }
-
-
-def cpu_ns(pid: int) -> int:
-    """Time that all threads of a process have run, ns."""
-    total = 0
-    for thread in Path(f'/proc/{pid}/task').iterdir():
-        total += int((thread / 'schedstat').read_text().split()[0])
-    return total
-
-
 def measure(name: str, program: Path, seconds: float) -> dict[str, Any]:
     """Let one host answer for a while.
 
     Raises:
-        AllegroError: it never connected.
+        AllegroError: it never connected, or it ended.
     """
-    environment = {**os.environ, 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
-    with closing(WireClock(load_hand())) as clock:
-        command = commands(program, clock.port, seconds + SETTLE_S + 2.0)[name]
-        host = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    with closing(WireClock(load_hand())) as clock, \
+            running(name, program, clock.port, seconds + SETTLE_S + 2.0) as host:
         try:
             if not clock.connect():
                 raise FileNotFoundError
+            for _ in host.accompany(_LONGEST_START_S):
+                clock.serve(0.2)
             clock.serve(SETTLE_S)
-            begin = (time.monotonic(), cpu_ns(host.pid))
+            begin, spent, commands, (stolen, ticks) = time.monotonic(), host.spent_ns(), host.commands(), machine()
             answers = clock.serve(seconds)
-            spent = (cpu_ns(host.pid) - begin[1]) / (time.monotonic() - begin[0]) / 1e7
+            taken, (stolen_then, ticks_then) = time.monotonic() - begin, machine()
+            threads = {thread: (ran - spent.get(thread, 0)) / taken / 1e7 for thread, ran in host.spent_ns().items()}
+            rate = (host.commands() - commands) / taken
         except FileNotFoundError:
-            raise AllegroError(f'the host {name} ended early: {host.communicate()[1].strip()[-300:]}') from None
-        finally:
-            host.send_signal(signal.SIGINT)
-            try:
-                host.communicate(timeout=5)
-            except subprocess.TimeoutExpired:
-                host.kill()
-                host.communicate()
-    return {'host': name, 'turnaround_us': answers.turnaround_us(), 'on_time': answers.on_time, 'cpu_percent': spent}
+            raise AllegroError(f'the host {name} ended early: {host.complaint()}') from None
+    return {
+        'host': name, 'turnaround_us': answers.turnaround_us(), 'jitter_us': answers.jitter_us(),
+        'on_time': answers.on_time, 'threads_percent': threads, 'cpu_percent': sum(threads.values()),
+        'commands_hz': rate, 'load': os.getloadavg()[0],
+        'stolen_percent': 100.0 * (stolen_then - stolen) / max(ticks_then - ticks, 1),
+    }
+
+
+def wilson(hits: int, count: int) -> tuple[float, float]:
+    """95 % Wilson interval of a share, 0 … 1."""
+    if not count:
+        return 0.0, 1.0
+    share, z2 = hits / count, _Z95**2 / count
+    middle, reach = share + z2 / 2, _Z95 * math.sqrt(share * (1 - share) / count + z2 / (4 * count))
+    return (middle - reach) / (1 + z2), (middle + reach) / (1 + z2)
 
 
 def summary(blocks: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -112,25 +96,56 @@ def summary(blocks: Sequence[dict[str, Any]]) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for name in dict.fromkeys(block['host'] for block in blocks):
         own = [block for block in blocks if block['host'] == name]
-        times = np.concatenate([block['turnaround_us'] for block in own])
         good, count = (sum(block['on_time'][k] for block in own) for k in (0, 1))
-        p50, p99, p999 = np.percentile(times, (50, 99, 99.9))
+        low, high = wilson(good, count)
+        threads = {thread for block in own for thread in block['threads_percent']}
+        mean = {key: float(np.mean([block[key] for block in own])) for key in ('cpu_percent', 'commands_hz')}
         rows[name] = {
-            'samples': count, 'on_time_percent': 100.0 * good / count, 'turnaround_p50_us': p50,
-            'turnaround_p99_us': p99, 'turnaround_p999_us': p999, 'turnaround_max_us': times.max(),
-            'cpu_percent': float(np.mean([block['cpu_percent'] for block in own])),
+            'samples': count, 'late': count - good, 'on_time_percent': 100.0 * good / count,
+            'on_time_interval_percent': [100.0 * low, 100.0 * high], **mean,
+            **{f'{what}_{k}_us': v for what in ('turnaround', 'jitter')
+               for k, v in _spread(np.concatenate([block[f'{what}_us'] for block in own])).items()},
+            'threads_percent': {thread: float(np.mean([block['threads_percent'].get(thread, 0.0) for block in own]))
+                                for thread in sorted(threads)},
+            'stolen_percent': [block['stolen_percent'] for block in own], 'load': [block['load'] for block in own],
         }
     for row in rows.values():
+        floor = rows['floor']
         for key in ('turnaround_p50_us', 'turnaround_p99_us', 'cpu_percent'):
-            row[key.replace('_us', '').replace('_percent', '') + '_to_floor'] = row[key] / rows['floor'][key]
+            row[key.replace('_us', '').replace('_percent', '') + '_to_floor'] = row[key] / floor[key]
+        late, of_floor = row['late'] / row['samples'], floor['late'] / floor['samples']
+        row['late_to_floor'] = late / of_floor if of_floor else None
     return rows
+
+
+def table(rows: dict[str, Any]) -> str:
+    """The rows as Markdown."""
+    lines = ['| host | samples | on time, % [95 %] | late, to the floor | turnaround p50 / p99 / p99.9 / max, µs | '
+             'jitter, likewise, µs | CPU, % of a core | p50 and CPU to the floor |', '|---' * 8 + '|']
+    for name, r in rows.items():
+        turnaround, jitter = (
+            ' / '.join(f'{r[f"{what}_{k}_us"]:.0f}' for k in _SPREAD) for what in ('turnaround', 'jitter'))
+        low, high = r['on_time_interval_percent']
+        ratio = '–' if r['late_to_floor'] is None else f'{r["late_to_floor"]:.2f}'
+        lines.append(
+            f'| {name} | {r["samples"]} | {r["on_time_percent"]:.3f} [{low:.3f}, {high:.3f}] | {r["late"]}, {ratio} | '
+            f'{turnaround} | {jitter} | {r["cpu_percent"]:.1f} | '
+            f'{r["turnaround_p50_to_floor"]:.1f}, {r["cpu_to_floor"]:.1f} |')
+    lines += ['', '| host | threads, % of a core | commands, Hz | stolen, % of the machine | load average |',
+              '|---' * 5 + '|']
+    for name, r in rows.items():
+        threads = ', '.join(f'{thread} {share:.2f}' for thread, share in sorted(
+            r['threads_percent'].items(), key=lambda item: -item[1]) if share >= 0.01)
+        stolen, load = (', '.join(f'{value:.1f}' for value in r[key]) for key in ('stolen_percent', 'load'))
+        lines.append(f'| {name} | {threads} | {r["commands_hz"]:.1f} | {stolen} | {load} |')
+    return '\n'.join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog='loop_floor', description=(__doc__ or '').partition('\n')[0])
     parser.add_argument('--seconds', type=float, default=10.0, help='length of a block (default: %(default)s)')
-    parser.add_argument('--hosts', nargs='+', default=['floor', 'hand', 'node'], choices=('floor', 'hand', 'node'))
+    parser.add_argument('--hosts', nargs='+', default=HOSTS, choices=HOSTS, help='default: all')
     parser.add_argument('--json', type=Path, help='write the figures to this file')
     options = parser.parse_args(argv)
     prepare_thread(70)
@@ -146,16 +161,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'loop_floor: {error}', file=sys.stderr)
         return 2
     rows = summary(blocks)
-    print('| host | samples | on time, % | turnaround p50 / p99 / p99.9 / max, µs | CPU, % of a core | '
-          'p50 and CPU to the floor |')
-    print('|---|---|---|---|---|---|')
-    for name, r in rows.items():
-        times = ' / '.join(f'{r[f"turnaround_{k}_us"]:.0f}' for k in ('p50', 'p99', 'p999', 'max'))
-        print(f'| {name} | {r["samples"]} | {r["on_time_percent"]:.3f} | {times} | {r["cpu_percent"]:.1f} | '
-              f'{r["turnaround_p50_to_floor"]:.1f}, {r["cpu_to_floor"]:.1f} |')
+    print(table(rows))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + '\n')
     return 0
+
+
+def _spread(values: NDArray[np.float64]) -> dict[str, float]:
+    if not len(values):
+        return dict.fromkeys(_SPREAD, math.nan)
+    return dict(zip(_SPREAD, (*map(float, np.percentile(values, (50, 99, 99.9))), float(values.max())), strict=True))
 
 
 if __name__ == '__main__':

@@ -40,6 +40,12 @@ class Answers:
         good = (answered > 0) & (answered < following)
         return np.asarray((answered[good] - sent[good]) / 1e3)
 
+    def jitter_us(self) -> NDArray[np.float64]:
+        """Distance of the time between two answers from the time between their samples: what the host added, µs."""
+        sent, answered = np.array(self.sent), np.array(self.answered)
+        both = (answered[1:] > 0) & (answered[:-1] > 0)
+        return np.asarray(np.abs(np.diff(answered) - np.diff(sent))[both] / 1e3)
+
     @property
     def on_time(self) -> tuple[int, int]:
         """Samples answered before the next one was sent, and samples."""
