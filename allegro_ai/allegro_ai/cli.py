@@ -21,7 +21,8 @@ EPILOG = """examples:
   allegro-ai backends tactile_hold_linear           how far each inference backend is from its golden vectors
   allegro-ai ladder --output DIR L1b L3b            benchmark networks (random weights) as bundles
   allegro-ai train tactile_hold --seed 1            train the network in simulation; train linear: the small policy
-  allegro-ai evaluate runs/training/*.json          closed loop, beside the baselines
+  allegro-ai evaluate baselines runs/training/*     closed loop on unseen objects, with intervals; resumes
+  allegro-ai gallery tactile_hold_linear            pictures of failed episodes, by kind
 
 Errors are one sentence, exit code 2."""
 
@@ -29,8 +30,8 @@ LIGHT = {'allegro_ai.bundle_commands': ('list', 'bundle'), 'allegro_ai.importing
          'allegro_ai.backend_commands': ('backends', 'ladder')}
 """Modules whose ``add_commands(subparsers)`` registers these commands; they import quickly."""
 
-SIMULATED = {'allegro_ai.training.commands': ('train', 'evaluate', 'publish'),
-             'allegro_ai.evaluation.commands': ('tune-baseline',)}
+SIMULATED = {'allegro_ai.training.commands': ('train', 'publish'),
+             'allegro_ai.evaluation.commands': ('evaluate', 'gallery', 'tune-baseline')}
 """The same for commands that need the simulator; imported only when one of them, or the help, is asked for."""
 
 

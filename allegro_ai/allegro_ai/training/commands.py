@@ -1,9 +1,8 @@
-"""`allegro-ai train`, `evaluate` and `publish`: sub-commands with progress lines."""
+"""`allegro-ai train` and `publish`: sub-commands with progress lines."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from allegro_description.config import from_mapping, parameters
 from allegro_description.errors import ConfigError
 from allegro_description.model import load_hand
 
-from allegro_ai.evaluation.closed_loop import evaluate, markdown, open_loop
 from allegro_ai.tasks.workers import Workers
 from allegro_ai.training.network_commands import add_options
-from allegro_ai.training.publish import SEEDS_PER_ARM, contestant, publish, same_but_seed
+from allegro_ai.training.publish import SEEDS_PER_ARM, publish, same_but_seed
 from allegro_ai.training.random_search import SearchConfig, search
+from allegro_ai.training.structured_commands import add_options as add_structured_options
 from allegro_ai.training.trained import load_trained
 
 
@@ -30,6 +29,9 @@ def add_commands(commands: Any) -> None:
     network = which.add_parser('tactile_hold', help='network, PPO with an asymmetric critic after a warm start')
     add_options(network)
     _shared(network)
+    structured = which.add_parser('structured', help='thirty numbers with a meaning each, evolution strategy')
+    add_structured_options(structured)
+    _shared(structured)
     train = which.add_parser('linear', help='finger-shared linear policy, random search: 84 numbers, no libraries')
     train.add_argument('--output', type=Path, default=Path('runs/training'), help='folder for the result')
     train.add_argument('--no-touch', action='store_true', help='the arm that may not use touch')
@@ -39,15 +41,6 @@ def add_commands(commands: Any) -> None:
                                help=f'{p.doc}, {p.allowed()} {p.unit} (default {p.default})')
     _shared(train)
     train.set_defaults(run=_train)
-    trial = commands.add_parser(
-        'evaluate', help='closed-loop TactileHold: open-loop baselines beside training results, with intervals')
-    trial.add_argument('results', nargs='*', type=Path, help='what allegro-ai train wrote: folders or files')
-    trial.add_argument('--level', default='L2', help='disturbance level L0 … L4 (default L2)')
-    trial.add_argument('--episodes', type=int, default=300, help='episodes per row (default 300)')
-    trial.add_argument('--object-set', default='H1', help='H1 (never trained on) or train')
-    trial.add_argument('--json', type=Path, help='write every episode to this file')
-    _shared(trial)
-    trial.set_defaults(run=_evaluate)
     ship = commands.add_parser(
         'publish', help='evaluate all runs of both arms and write the bundle of the median run with touch')
     ship.add_argument('results', nargs='+', type=Path, help='what allegro-ai train wrote, runs of both arms')
@@ -85,20 +78,6 @@ def _train(args: argparse.Namespace) -> int:
         result = search(hand, config, workers, progress)
     path = result.save(args.output, hand)
     print(f'{result.episodes} episodes in {result.wall_s:.0f} s; written to {path}')
-    return 0
-
-
-def _evaluate(args: argparse.Namespace) -> int:
-    hand = load_hand(args.model, args.side)
-    runs = [load_trained(path, hand) for path in args.results]
-    with Workers(args.workers) as workers:
-        document = evaluate(
-            hand, [*open_loop(), *[contestant(r) for r in runs]], workers, level=args.level,
-            n=args.episodes, object_set=args.object_set,
-            progress=lambda done, total: _line(f'{done}/{total} episodes', last=done == total))
-    if args.json:
-        args.json.write_text(json.dumps(document, indent=1) + '\n')
-    print(f'TactileHold, simulated, level {args.level}, objects {args.object_set}\n\n{markdown(document)}')
     return 0
 
 
