@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from allegro_ai.tasks.lanes import Outcome
 
-VERSIONS = ('task', 'budget-1')
+VERSIONS = ('task', 'budget-1', 'budget-2')
 """``task``: the task's reward alone. ``budget-1``: the score's hard budget is felt, too: 1 off for each step in which
-a tip carries more than 0.9 of the class's force limit, 20 more at the end of an episode that counts as a success."""
+a tip carries more than 0.9 of the class's force limit, 20 more at the end of an episode that counts as a success.
+``budget-2``: as that, but the force costs 6 per share above 0.75 of the limit, so that coming near is felt and three
+steps above it, which cost an episode its success, are not cheaper than a slip."""
 
 LIMIT_SHARE, OVER_LIMIT, SUCCESS = 0.9, 1.0, 20.0
+NEAR_SHARE, NEAR_LIMIT = 0.75, 6.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,9 +42,13 @@ class Shaping:
         """Reward of one step, before scaling, (num_envs,)."""
         if self.version == 'task':
             return np.array(reward)
-        over = privileged[:, self.tips].max(axis=1) > LIMIT_SHARE * privileged[:, self.limit]
+        share = privileged[:, self.tips].max(axis=1) / privileged[:, self.limit]
+        if self.version == 'budget-1':
+            cost = OVER_LIMIT * (share > LIMIT_SHARE)
+        else:
+            cost = NEAR_LIMIT * np.maximum(share - NEAR_SHARE, 0.0)
         success = np.array([o is not None and o.result.success for o in outcomes])
-        return np.asarray(reward - OVER_LIMIT * over + SUCCESS * success)
+        return np.asarray(reward - cost + SUCCESS * success)
 
 
 def make_shaping(version: str, privileged_names: Sequence[str]) -> Shaping:
