@@ -46,6 +46,7 @@ def policy_contract(
     inputs: Sequence[str],
     steps: int,
     normalisation: str,
+    states: Sequence[Mapping[str, Any]] = (),
     **shared: Any,
 ) -> dict[str, Any]:
     """The contract of a policy of the suite's own action, over a stack of its own terms, without ``integrity``.
@@ -55,12 +56,14 @@ def policy_contract(
         inputs: observation terms, in the order of the graph inputs.
         steps: observations in a stack, oldest first; 1: no stack.
         normalisation: how they are scaled inside the graph, in words.
+        states: recurrent states of the graph, entries of ``runtime.state``.
         shared: as :func:`linear_contract`.
     """
     document = linear_contract(model, **shared)
     document['inputs'] = [term_entry(model, term) for term in inputs]
     if steps > 1:
         document['runtime']['history'] = {'kind': 'stack', 'steps': steps}
+    document['runtime']['state'] = [dict(state) for state in states]
     document['normalisation']['method'] = normalisation
     return document
 

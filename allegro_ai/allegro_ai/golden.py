@@ -37,7 +37,7 @@ def random_observations(
 
     Used where no recorded episode is at hand; every term is exercised, with missing taxels among them.
     """
-    rng = np.random.default_rng(seed)
+    rng, tilt = np.random.default_rng(seed), np.random.default_rng((seed, 1))
     builder = ObservationBuilder(model, spec, batch=sequences)
     builder.set_grip(rng.choice(['fragile', 'normal', 'robust'], sequences).tolist())
     shape, cells = (sequences, len(model.joints)), (sequences, len(model.taxels))
@@ -48,8 +48,9 @@ def random_observations(
         position = np.clip(position + rng.normal(0.0, 0.03, shape), model.lower, model.upper)
         pressure = np.clip(pressure * rng.uniform(0.6, 1.5, cells) + rng.normal(0.0, 500.0, cells), 0.0, 1e5)
         target = position + rng.uniform(-0.25, 0.25, shape)
+        gravity = np.where(tilt.random((sequences, 1)) < 0.2, np.nan, tilt.uniform(-9.0, 9.0, (sequences, 3)))
         observation = builder.update(step, position, target, pressure, rng.random(cells) > 0.1,
-                                     last_action=rng.uniform(-1.0, 1.0, shape))
+                                     last_action=rng.uniform(-1.0, 1.0, shape), gravity=gravity)
         result.append(observation)
     return result[1:]  # the first step has no differences yet
 

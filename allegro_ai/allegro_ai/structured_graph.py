@@ -97,7 +97,9 @@ def build_structured_onnx(model: HandModel, parameters: NDArray[np.floating], to
     if touch:
         pressure = 'tactile_tip_pressure'
         squashed = w.op('Div', pressure, w.op('Add', pressure, w.constant('half_pressure_kpa', HALF_PRESSURE_KPA)))
-        event = w.op('Max', w.op('Mul', event, 'keep'), w.times(w.op('Abs', 'tactile_tip_rate'), 'rate_scale', 0.5))
+        squashed = w.op('Mul', squashed, 'tactile_valid')
+        rate = w.op('Mul', w.times(w.op('Abs', 'tactile_tip_rate'), 'rate_scale', 0.5), 'tactile_valid')
+        event = w.op('Max', w.op('Mul', event, 'keep'), rate)
         feedback = w.total(
             feedback, w.into(squashed, 'pressure', v['pressure'] * np.eye(k) + v['pressure_hand'] * everyone),
             w.into(event, 'event', v['event'] * np.eye(k) + v['event_hand'] * everyone))
@@ -105,7 +107,8 @@ def build_structured_onnx(model: HandModel, parameters: NDArray[np.floating], to
         'Concat', [w.op('Add', slow, w.times(fresh, 'slow_share', SLOW)), motion, event], [NEXT_MEMORY],
         name=NEXT_MEMORY, axis=1))
     squeeze = w.into('grip_class', 'squeeze', [[v[f'squeeze_{g}']] for g in ('fragile', 'normal', 'robust')])
-    gravity = w.into('gravity_palm', 'gravity', [[v[f'gravity_{axis}'] / GRAVITY] for axis in 'xyz'])
+    known = w.op('Mul', 'gravity_palm', 'gravity_valid')
+    gravity = w.into(known, 'gravity', [[v[f'gravity_{axis}'] / GRAVITY] for axis in 'xyz'])
     factor = w.into('grip_class', 'feedback_factor', [[v['feedback_fragile']], [1.0], [1.0]])
     drive = w.total(w.op('Mul', feedback, factor), squeeze, gravity)
     flexes, weights = 1.0 - layout.side, _constant(layout.weights, v)
@@ -117,6 +120,7 @@ def build_structured_onnx(model: HandModel, parameters: NDArray[np.floating], to
     w.op('Tanh', wanted, name='action')
 
     table, width = terms(model), MEMORIES * k
+
     def value(name: str, size: int) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, ['batch', size])
 

@@ -76,8 +76,8 @@ PARAMETERS = (
 """All numbers of the policy, in the order of the flat vector."""
 
 NAMES = tuple(p.name for p in PARAMETERS)
-PUBLIC = ('joint_target_error', 'joint_delta', 'last_action', 'gravity_palm', 'grip_class')
-TOUCH = ('tactile_tip_pressure', 'tactile_tip_rate')
+PUBLIC = ('joint_target_error', 'joint_delta', 'last_action', 'gravity_palm', 'gravity_valid', 'grip_class')
+TOUCH = ('tactile_tip_pressure', 'tactile_tip_rate', 'tactile_valid')
 
 
 def inputs(touch: bool) -> tuple[str, ...]:
@@ -140,10 +140,10 @@ class StructuredLayout:
 
     def weights(self, values: Mapping[str, Array32]) -> Array32:
         """Weight of the drive on each joint, (…, n_joints), from parameters (…, 1)."""
-        total = np.float32(1.0)
+        total: Array32 = np.ones(1, dtype=np.float32)
         for name, place in self.roles.items():
             total = total * (1.0 + (values[name] - 1.0) * place)
-        return np.asarray(total, dtype=np.float32)
+        return total
 
     def offset(self, values: Mapping[str, Array32]) -> Array32:
         """Constant offset of each joint, (…, n_joints)."""
@@ -196,7 +196,8 @@ class StructuredPolicy:
         v, layout = self._values, self.layout
         error = observation['joint_target_error'] * layout.inverse
         moved = observation['last_action'] - error
-        load, displaced = error @ layout.own, moved @ layout.own
+        load: Array32 = error @ layout.own
+        displaced = np.asarray(moved @ layout.own, dtype=np.float32)
         if len(self._memory) != len(error):
             self._memory = np.zeros((len(error), MEMORIES, layout.fingers), dtype=np.float32)
         slow, motion, event = self._memory[:, 0], self._memory[:, 1], self._memory[:, 2]
@@ -206,12 +207,15 @@ class StructuredPolicy:
                     - v['pushed'] * fresh + v['motion'] * motion + v['motion_hand'] * mean(motion))
         if self._touch:
             pressure = observation['tactile_tip_pressure']
-            squashed = pressure / (pressure + np.float32(HALF_PRESSURE_KPA))
-            event = np.maximum(self._keep * event, np.abs(observation['tactile_tip_rate']) * np.float32(0.5))
+            known = observation['tactile_valid']
+            squashed = known * (pressure / (pressure + np.float32(HALF_PRESSURE_KPA)))
+            rate = np.abs(observation['tactile_tip_rate']) * np.float32(0.5)
+            event = np.maximum(self._keep * event, known * rate)
             feedback = (feedback + v['pressure'] * squashed + v['pressure_hand'] * mean(squashed)
                         + v['event'] * event + v['event_hand'] * mean(event))
         self._memory = np.stack([slow + np.float32(SLOW) * fresh, motion, event], axis=1)
-        grip, gravity = observation['grip_class'], observation['gravity_palm'] * np.float32(1.0 / GRAVITY)
+        grip = observation['grip_class']
+        gravity = observation['gravity_palm'] * observation['gravity_valid'] * np.float32(1.0 / GRAVITY)
         fragile, normal, robust = grip[:, 0:1], grip[:, 1:2], grip[:, 2:3]
         drive = (v['squeeze_fragile'] * fragile + v['squeeze_normal'] * normal + v['squeeze_robust'] * robust
                  + v['gravity_x'] * gravity[:, 0:1] + v['gravity_y'] * gravity[:, 1:2]

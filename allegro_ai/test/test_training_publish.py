@@ -8,9 +8,12 @@ from ai_bundles import PROVENANCE, random_weights
 from allegro_ai.bundle import load_bundle
 from allegro_ai.export import policy_contract, write_bundle
 from allegro_ai.observation import ObservationSpec
+from allegro_ai.structured_policy import spread, start
+from allegro_ai.training.evolution import Evolution
 from allegro_ai.training.layout import make_layout, policy_terms
 from allegro_ai.training.publish import contestant, median_run, same_but_seed
 from allegro_ai.training.random_search import SearchConfig, SearchResult
+from allegro_ai.training.structured import StructuredRun, StructuredSettings
 from allegro_ai.training.trained import load_trained
 from allegro_description.errors import ConfigError
 from allegro_description.model import load_hand
@@ -28,6 +31,15 @@ HAND = load_hand()
 def linear_run(folder, touch=True, seed=0, **settings):
     config = SearchConfig(seed=seed, touch=touch, **settings)
     return SearchResult(config, random_weights(HAND, seed), [1.0], 10, 1.0).save(folder, HAND)
+
+
+def structured_run(folder, touch=True, seed=0):
+    rng = np.random.default_rng(seed)
+    centre = start(touch) + 2.0 * spread(touch) * rng.normal(size=spread().size)
+    run = StructuredRun(StructuredSettings(seed=seed, touch=touch), 'TactileHold-v2', HAND.name,
+                        hand_fingerprint(HAND), Evolution(centre, spread(touch)))
+    run.save(folder)
+    return folder
 
 
 def network_run(folder, touch=True, seed=0, steps=3):
@@ -48,14 +60,15 @@ def network_run(folder, touch=True, seed=0, steps=3):
     return folder
 
 
-@pytest.mark.parametrize(('make', 'touch'), [(linear_run, True), (network_run, True), (network_run, False)])
+@pytest.mark.parametrize(('make', 'touch'), [
+    (linear_run, True), (network_run, True), (network_run, False), (structured_run, True), (structured_run, False)])
 def test_a_bundle_of_either_kind_passes_its_own_checks(tmp_path, make, touch):
     run = load_trained(make(tmp_path / 'run', touch), HAND)
     seen = golden.random_observations(HAND, ObservationSpec(), 64, 4, 1)
     many = golden.random_observations(HAND, ObservationSpec(), 200, 4, 2)
     document = policy_contract(
-        HAND, inputs=run.inputs, steps=run.steps, normalisation=run.normalisation, name='made', version='0.0.1',
-        provenance={**PROVENANCE, 'touch_used': touch}, headline=None)
+        HAND, inputs=run.inputs, steps=run.steps, normalisation=run.normalisation, states=run.states, name='made',
+        version='0.0.1', provenance={**PROVENANCE, 'touch_used': touch}, headline=None)
     write_bundle(
         tmp_path / 'made', HAND, document, run.graph, golden_arrays=golden.record(run.acting, seen, run.inputs),
         ood_arrays=ood.fit({k: np.concatenate([o[k] for o in many]) for k in seen[0]}),

@@ -107,6 +107,7 @@ def publish(
     return write_bundle(
         folder, hand,
         policy_contract(hand, inputs=shipped.inputs, steps=shipped.steps, normalisation=shipped.normalisation,
+                        states=shipped.states,
                         name=folder.name, version=version, provenance=provenance, headline=headline, observation=spec,
                         grasp=GraspSpec()),
         shipped.graph,

@@ -15,8 +15,12 @@ from allegro_description.model import HandModel
 from allegro_ai.linear_graph import build_linear_onnx
 from allegro_ai.linear_policy import INPUTS, LinearPolicy
 from allegro_ai.policy import Policy
+from allegro_ai.structured_graph import build_structured_onnx, state_entry
+from allegro_ai.structured_policy import StructuredPolicy, inputs
 from allegro_ai.tasks.tactile_hold import STEPS
 from allegro_ai.training.random_search import TRAIN_LEVELS, load_result
+from allegro_ai.training.structured import FILE as STRUCTURED_FILE
+from allegro_ai.training.structured import LEVELS, load_run
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +28,7 @@ class Trained:
     """One run of one arm.
 
     Attributes:
-        kind: ``linear`` or ``network``.
+        kind: ``linear``, ``structured`` or ``network``.
         seed: training seed. touch: whether it may use touch.
         settings: everything it was trained with.
         policy, arguments: how the table of policies makes it.
@@ -35,6 +39,7 @@ class Trained:
         curve: mean return, or numbers, per update.
         levels: disturbance levels of training.
         normalisation: how inputs are scaled inside the graph, in words.
+        states: recurrent states of the graph, as the contract names them.
     """
 
     kind: str
@@ -52,6 +57,7 @@ class Trained:
     levels: tuple[str, ...]
     normalisation: str
     curve: list[Any] = field(default_factory=list)
+    states: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
@@ -66,12 +72,14 @@ class Trained:
 
 
 def load_trained(path: str | Path, hand: HandModel) -> Trained:
-    """Read what ``allegro-ai train`` wrote: a ``.json`` of the linear policy or the folder of a network's run.
+    """Read what ``allegro-ai train`` wrote: a ``.json`` of the linear policy or the folder of another run.
 
     Raises:
         ConfigError: neither, or made for another hand.
     """
     path = Path(path)
+    if path.name == STRUCTURED_FILE or (path / STRUCTURED_FILE).is_file():
+        return _structured(path, hand)
     if path.suffix == '.json':
         return _linear(path, hand)
     if path.is_dir() or path.suffix == '.safetensors':
@@ -87,6 +95,17 @@ def _linear(path: Path, hand: HandModel) -> Trained:
         graph=build_linear_onnx(hand, found.parameters), acting=LinearPolicy(hand, found.parameters),
         control_steps=found.episodes * STEPS, wall_s=found.wall_s, curve=found.curve, levels=TRAIN_LEVELS,
         normalisation='squash and fixed scales, see allegro_ai.linear_policy')
+
+
+def _structured(path: Path, hand: HandModel) -> Trained:
+    found = load_run(path, hand)
+    touch = found.settings.touch
+    return Trained(
+        kind='structured', seed=found.settings.seed, touch=touch, settings=asdict(found.settings),
+        policy='structured', arguments={'parameters': found.parameters}, inputs=inputs(touch), steps=1,
+        graph=build_structured_onnx(hand, found.parameters, touch), acting=StructuredPolicy(hand, found.parameters),
+        control_steps=found.control_steps, wall_s=found.wall_s, curve=found.curve, levels=LEVELS,
+        normalisation='squash and fixed scales, see allegro_ai.structured_policy', states=(state_entry(hand),))
 
 
 def _network(path: Path, hand: HandModel) -> Trained:
