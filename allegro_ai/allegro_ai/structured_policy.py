@@ -196,7 +196,7 @@ class StructuredPolicy:
         v, layout = self._values, self.layout
         error = observation['joint_target_error'] * layout.inverse
         moved = observation['last_action'] - error
-        load: Array32 = error @ layout.own
+        load = np.asarray(error @ layout.own, dtype=np.float32)
         displaced = np.asarray(moved @ layout.own, dtype=np.float32)
         if len(self._memory) != len(error):
             self._memory = np.zeros((len(error), MEMORIES, layout.fingers), dtype=np.float32)
