@@ -13,7 +13,8 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -80,6 +81,13 @@ class Driver:
                 return None
             if said['event'] in events:
                 return said
+
+    def tells_that_it_stood_still(self) -> bool:
+        """Whether the reason of one of its faults is that."""
+        said: dict[str, Any] | None = {}
+        while said is not None and 'stood still' not in said.get('reason', ''):
+            said = self.hear('fault', seconds=0.5)
+        return said is not None
 
     def tell(self, word: str) -> None:
         """Write a line to it."""
@@ -212,11 +220,13 @@ class Arena:
             driver.process.send_signal(number)
         seconds, gone_s = self._watch(begin, WATCH_S, driver.process)
         if number is signal.SIGSTOP:
-            if gone_s is None:
+            with self._nobody_clears():
                 driver.process.send_signal(signal.SIGCONT)
-            again, _ = self._watch(time.monotonic(), BACK_S)
+                again, _ = self._watch(time.monotonic(), BACK_S)
             if again is None or again > IN_FLIGHT_S:
                 objections.append('the driver that came back to life gave the hand torque again')
+            if kind == 'loop' and flowing and not starting and not driver.tells_that_it_stood_still():
+                objections.append('the driver that came back to life does not tell that it stood still')
             driver.process.terminate()
         try:
             driver.process.wait(END_S)
@@ -276,6 +286,18 @@ class Arena:
             objections.append(f'after clear_fault: {error}')
             self._dismiss()
         return Outcome(flowing, seconds, tuple(objections), gone_s=gone_s)
+
+    @contextmanager
+    def _nobody_clears(self) -> Iterator[None]:
+        """The commander of nodes clears faults; one that is frozen does not."""
+        commander = self._commander
+        if commander is not None:
+            commander.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            if commander is not None:
+                commander.send_signal(signal.SIGCONT)
 
     def _torque(self) -> bool:
         return any(self._control.request('status')['torque'])
