@@ -24,7 +24,7 @@ from allegro_ai.evaluation.progress import Bar
 from allegro_ai.tasks.workers import Workers
 
 CURVE_FROM = 500_000                # first seed of the curve: its episodes are none of the tables'
-CURVE_LARGEST = 8.0                 # object weights
+CURVE_LARGEST = 6.0                 # object weights
 WHAT = ('B0 … B7, "baselines" for all of them, a bundle, a training result (file or folder), or LABEL=any of these')
 
 

@@ -99,11 +99,12 @@ def trials_of(hand: HandModel, todo: Sequence[Episode], policy: Acting, randomis
     """Run episodes of a policy; one row each, in their order."""
     effort = Effort(len(todo))
     outcomes = TactileHold(hand, todo, randomise=randomise).run(policy, watch=effort)
-    return [_row(episode, outcome, float(effort.work_j[k]), float(effort.heat[k]))
+    return [trial_of(episode, outcome, float(effort.work_j[k]), float(effort.heat[k]))
             for k, (episode, outcome) in enumerate(zip(todo, outcomes, strict=True))]
 
 
-def _row(episode: Episode, outcome: Outcome, work_j: float, heat: float) -> Trial:
+def trial_of(episode: Episode, outcome: Outcome, work_j: float = 0.0, heat: float = 0.0) -> Trial:
+    """The row of an episode that is over."""
     result, obj = outcome.result, episode.obj
     return Trial(
         seed=episode.seed, family=obj.shape, grip=episode.grip_class, mass=obj.mass, friction=obj.friction,
