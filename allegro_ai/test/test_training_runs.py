@@ -114,12 +114,12 @@ def test_what_lies_on_disk_is_what_was_trained_and_no_pickle(tmp_path):
 
 
 def test_it_learns_and_imitation_starts_from_the_teacher(tmp_path):
-    settings = replace(SMALL, updates=30, environments=16, horizon=32, minibatch=128, epochs=5, segment=100,
-                       log_noise=-1.0, target_kl=1.0)
+    settings = replace(SMALL, updates=20, environments=16, horizon=32, minibatch=128, epochs=5, segment=100,
+                       log_noise=-1.0, target_kl=1.0, learning_rate=6e-3)
     curve = train(tmp_path / 'alone', HAND, settings, task=Task(16)).curve
-    assert np.mean([r['return'] for r in curve[-5:]]) > np.mean([r['return'] for r in curve[:3]]) + 0.5
+    assert np.mean([r['return'] for r in curve[-5:]]) > np.mean([r['return'] for r in curve[:3]]) + 0.3
     taught = train(tmp_path / 'taught', HAND, replace(settings, updates=1, teacher='grip_squeeze', critic_updates=1,
-                                                       warm_steps=800), task=Task(16))
+                                                       warm_steps=480), task=Task(16))
     assert math.isfinite(taught.curve[0]['teacher'])
     policy = make_policy(HAND, 'network', {'path': str(tmp_path / 'taught')})
     teacher = make_policy(HAND, 'grip_squeeze')
@@ -165,6 +165,8 @@ def test_trouble_is_named_early_and_says_what_to_try(change, kind, words):
 def test_trouble_is_not_named_before_it_can_be_known():
     assert diagnose([{**ROW, 'explained': -1.0, 'return': 0.0}] * 5, 100, 0.02, 80.0) == {}
     assert diagnose([], 100, 0.02) == {}
+    nothing_ended = {**ROW, 'return': math.nan, 'held': math.nan, 'explained': math.nan}
+    assert diagnose([nothing_ended] * 50, 100, 0.02, 80.0) == {}
 
 
 def test_progress_says_how_good_and_how_healthy():

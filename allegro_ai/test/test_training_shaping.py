@@ -32,6 +32,7 @@ def test_force_beyond_the_limit_costs_and_success_pays():
         assert felt(version, (0.0, 0.0), Ended(True)) == 2.0 + SUCCESS
     assert felt('budget-2', (4.4, 0.0)) < felt('budget-2', (3.6, 0.0)) < felt('budget-2', (3.0, 0.0))
     assert felt('budget-2', (4.4, 0.0), limit=20.0) == 2.0
+    assert felt('budget-2', (400.0, 0.0)) == felt('budget-2', (5.0, 0.0)) > -1.0
 
 
 def test_an_unknown_version_or_a_silent_task_is_refused():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+HEALTH = ('kl', 'noise', 'loss')      # numbers that every update has; rates need an episode that ended
 WINDOW = 10             # updates that are averaged
 KL_BLOW_UP = 5.0        # times the target
 SIGMA_COLLAPSE = 0.02   # standard deviation of actions, of a range of ±1
@@ -29,7 +30,7 @@ def diagnose(
     if not curve:
         return {}
     found, last = {}, curve[-1]
-    broken = [name for name, value in last.items() if name != 'return' and not math.isfinite(value)]
+    broken = [name for name in HEALTH if not math.isfinite(last.get(name, 0.0))]
     if broken:
         found['nan'] = (f'update {len(curve)}: {broken[0]} is not finite. Nothing after it can be used: continue from '
                         'the last checkpoint with a third of the learning rate')
@@ -38,7 +39,7 @@ def diagnose(
     if kl > KL_BLOW_UP * target_kl:
         found['kl'] = (f'the policy changes by {kl:.3f} per update, {kl / target_kl:.0f} times what is aimed at. Try a '
                        'third of --learning-rate or fewer --epochs')
-    if _mean(recent, 'noise') < SIGMA_COLLAPSE:
+    if 'noise' in last and _mean(recent, 'noise') < SIGMA_COLLAPSE:
         found['entropy'] = (f'the noise of the actions fell to {_mean(recent, "noise"):.3f}: nothing new is tried any '
                             'more. Try --entropy 0.002 or a larger --log-noise')
     if len(curve) >= CRITIC_LATE and _mean(recent, 'explained') < 0.0:

@@ -2,6 +2,10 @@
 
 A run consists of segments. Each starts fresh episodes and fresh random numbers from (seed, segment) alone, and ends
 with a checkpoint; so a run that was killed goes on exactly as if it had not been.
+
+Why Stable-Baselines3: it is maintained, typed, tested against published results, and needs torch and gymnasium only.
+rsl-rl is as good an algorithm, but pulls torchvision and tensordict in and expects its environments on a GPU. Only its
+PPO is used: its archive of a model is a pickle, so weights and optimiser are saved by :mod:`.checkpoint`.
 """
 
 from __future__ import annotations

@@ -71,9 +71,12 @@ def run(args: argparse.Namespace) -> int:
         print(file=sys.stderr)
     if spent:
         print(f'where the time went: {where_time_goes(spent, steps)}')
+    if found.stopped == 'not finite':
+        print(f'the run broke down; the last sound checkpoint, if there is one, lies in {folder}')
+        return 1
     print(f'{found.updates} updates, {found.steps} control steps in {found.wall_s:.0f} s'
           f'{f", stopped by {found.stopped}" if found.stopped else ""}; {folder} holds the checkpoint and its curves')
-    return 0 if found.stopped != 'not finite' else 1
+    return 0
 
 
 def progress_line(numbers: dict[str, Any], update: int, settings: Settings, elapsed: float) -> str:

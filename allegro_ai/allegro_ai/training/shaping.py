@@ -14,11 +14,11 @@ from allegro_ai.tasks.lanes import Outcome
 VERSIONS = ('task', 'budget-1', 'budget-2')
 """``task``: the task's reward alone. ``budget-1``: the score's hard budget is felt, too: 1 off for each step in which
 a tip carries more than 0.9 of the class's force limit, 20 more at the end of an episode that counts as a success.
-``budget-2``: as that, but the force costs 6 per share above 0.75 of the limit, so that coming near is felt and three
-steps above it, which cost an episode its success, are not cheaper than a slip."""
+``budget-2``: as that, but the force costs 6 per share above 0.75 of the limit, so that coming near is felt and
+steps above it are not cheaper than a slip; from 1.1 of the limit on it costs no more, for a broken limit is broken."""
 
 LIMIT_SHARE, OVER_LIMIT, SUCCESS = 0.9, 1.0, 20.0
-NEAR_SHARE, NEAR_LIMIT = 0.75, 6.0
+NEAR_SHARE, NEAR_LIMIT, NEAR_MOST = 0.75, 6.0, 0.35
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +46,7 @@ class Shaping:
         if self.version == 'budget-1':
             cost = OVER_LIMIT * (share > LIMIT_SHARE)
         else:
-            cost = NEAR_LIMIT * np.maximum(share - NEAR_SHARE, 0.0)
+            cost = NEAR_LIMIT * np.clip(share - NEAR_SHARE, 0.0, NEAR_MOST)
         success = np.array([o is not None and o.result.success for o in outcomes])
         return np.asarray(reward - cost + SUCCESS * success)
 
