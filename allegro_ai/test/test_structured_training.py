@@ -20,7 +20,8 @@ from allegro_ai.training.structured import (
     train,
     value,
 )
-from allegro_description.errors import ConfigError
+from allegro_ai.training.teachers import make_teacher
+from allegro_description.errors import AllegroError, ConfigError
 from allegro_description.model import load_hand
 from allegro_description.simulation.score import EpisodeResult
 
@@ -141,3 +142,12 @@ def test_rows_run_on_real_episodes_and_tell_them_apart():
     scores = np.array(run_rows(HAND.model, HAND.side, np.stack([limp, firm]), (3, 4), ('L2', 'L3'))).reshape(2, 2, 4)
     assert scores[1, :, 1].min() > 1.5 * scores[0, :, 1].max()
     assert ((scores[..., 0] >= 0.0) & (scores[..., 0] <= 1.0)).all()
+
+
+def test_a_run_is_a_teacher_by_its_path(tmp_path):
+    found = train(tmp_path, HAND, SMALL, Pretended())
+    taught = make_teacher(HAND, str(tmp_path))
+    np.testing.assert_array_equal(taught._values['load'], np.float32(found.parameters[NAMES.index('load'):][:1]))
+    assert make_teacher(HAND, '') is None
+    with pytest.raises(AllegroError, match='no_such_policy'):
+        make_teacher(HAND, 'no_such_policy')

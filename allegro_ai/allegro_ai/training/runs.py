@@ -13,7 +13,6 @@ from allegro_description.errors import ConfigError
 from allegro_description.model import HandModel
 
 from allegro_ai.integrity import hand_fingerprint
-from allegro_ai.tasks.policies import make_policy
 from allegro_ai.tasks.vector import VERSION, VectorTask
 from allegro_ai.training.checkpoint import FILE, Checkpoint, load_checkpoint
 from allegro_ai.training.curves import write_curves
@@ -21,6 +20,7 @@ from allegro_ai.training.diagnosis import diagnose
 from allegro_ai.training.layout import NETWORK_LEVELS
 from allegro_ai.training.learner import Learner
 from allegro_ai.training.settings import Settings
+from allegro_ai.training.teachers import make_teacher
 from allegro_ai.training.warm_start import warm_start
 
 LIMIT_MINUTES = 60.0
@@ -83,8 +83,7 @@ def train(
             learner.restore(found.tensors, found.updates)
         else:
             learner.begin(warm=True)
-            teacher = make_policy(hand, settings.teacher) if settings.teacher else None
-            baseline = warm_start(learner, teacher)
+            baseline = warm_start(learner, make_teacher(hand, settings.teacher))
         last, longest, stopped, fresh = found or checkpoint(), 0.0, '', True
         while learner.updates < settings.updates and not stopped:
             if fresh or learner.updates % settings.segment == 0:

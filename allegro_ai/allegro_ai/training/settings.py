@@ -30,7 +30,7 @@ class Settings:
     hidden: int = parameter(128, 'width of the two layers of the trunk', low=1, high=4096)
     critic: int = parameter(256, 'width of the first layer of the critic; the second has half', low=2, high=4096)
     reward: str = parameter('budget-2', 'what training feels, see allegro_ai.training.shaping')
-    teacher: str = parameter('grip_squeeze', 'policy that is imitated first, by name; empty: none')
+    teacher: str = parameter('grip_squeeze', 'policy to imitate first, by name or by path of a run; empty: none')
     warm_steps: int = parameter(320, 'control steps of each environment under the teacher and its imitator', low=8)
     critic_updates: int = parameter(6, 'updates that teach the critic only, after a warm start', low=0, high=10_000)
     segment: int = parameter(20, 'updates between checkpoints; each segment starts fresh episodes', low=1, high=10_000)
