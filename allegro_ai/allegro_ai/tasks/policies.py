@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 POLICIES = PluginTable(
     'policy',
     {
+        'slip_student': Plugin('allegro_ai.training.slip_policy:student', ('onnxruntime',),
+                               "pip install 'allegro_ai[onnx]'"),
         'slip_oracle': Plugin('allegro_ai.tasks.slip_policies:Oracle'),
         'slip_keep': Plugin('allegro_ai.tasks.slip_policies:Keep'),
         'slip_threshold': Plugin('allegro_ai.tasks.slip_policies:Threshold'),

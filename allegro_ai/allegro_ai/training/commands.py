@@ -12,6 +12,7 @@ from allegro_description.errors import ConfigError
 from allegro_description.model import load_hand
 
 from allegro_ai.tasks.workers import Workers
+from allegro_ai.training import slip_commands
 from allegro_ai.training.network_commands import add_options
 from allegro_ai.training.publish import SEEDS_PER_ARM, publish, same_but_seed
 from allegro_ai.training.random_search import SearchConfig, search
@@ -29,6 +30,7 @@ def add_commands(commands: Any) -> None:
     network = which.add_parser('tactile_hold', help='network, PPO with an asymmetric critic after a warm start')
     add_options(network)
     _shared(network)
+    slip_commands.add_training(which)
     structured = which.add_parser('structured', help='thirty numbers with a meaning each, evolution strategy')
     add_structured_options(structured)
     _shared(structured)
@@ -41,6 +43,7 @@ def add_commands(commands: Any) -> None:
                                help=f'{p.doc}, {p.allowed()} {p.unit} (default {p.default})')
     _shared(train)
     train.set_defaults(run=_train)
+    slip_commands.add_commands(commands)
     ship = commands.add_parser(
         'publish', help='evaluate all runs of both arms and write the bundle of the median run with touch')
     ship.add_argument('results', nargs='+', type=Path, help='what allegro-ai train wrote, runs of both arms')
