@@ -41,7 +41,8 @@ def test_torque_without_confirmation_is_found(monkeypatch):
 def test_torque_that_a_fault_leaves_is_found(monkeypatch):
     monkeypatch.setattr(BusHardware, 'halt', lambda self: None)
     monkeypatch.setattr(BusHardware, 'close', lambda self: self._link.close())
-    monkeypatch.setattr(BusHardware, 'enable', lambda self, on: self._send_each(self._session.stream() if on else ()))
+    monkeypatch.setattr(
+        BusHardware, 'enable', lambda self, on: self._sending.each(self._session.stream() if on else ()))
     monkeypatch.setattr(BusHardware, 'write', _only_torque(BusHardware.write))
     (row,) = run(load_hand('v4', 'right'), 'can', STALE, 1)
     assert any('left with torque' in text for text in row.objections)

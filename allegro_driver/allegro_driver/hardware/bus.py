@@ -21,6 +21,8 @@ from allegro_driver.control.filters import VelocityFilter
 from allegro_driver.hardware.base import Alarm, AlarmKind, Identity
 from allegro_driver.hardware.identify import identify
 from allegro_driver.hardware.request import ask
+from allegro_driver.hardware.sample_count import SampleCount
+from allegro_driver.hardware.sending import Sending
 from allegro_driver.link.base import Link
 from allegro_driver.link.guardian import Guardian
 from allegro_driver.protocol.session import HandInfo, Message, MotorFault, Sample, SerialNumber, Session
@@ -33,8 +35,6 @@ Unit = TypeVar('Unit')
 _REPEATS = 5  # nothing is acknowledged
 # A full queue keeps its oldest packets; its newest sample is no answer to "where are the joints now?".
 _TOO_OLD_PERIODS = 10
-_WRAP, _HALF = 2**32, 2**31
-_REORDERED = 1000  # samples; a counter that falls back farther means that the hand started anew
 
 
 class BusHardware(Generic[Unit]):
@@ -74,14 +74,14 @@ class BusHardware(Generic[Unit]):
         self._expected_serial = expected_serial
         self._filter = VelocityFilter(len(model.joints), velocity_cutoff_hz)
         self._guardian = guardian or Guardian(None)
+        self._sending = Sending(link, self._guardian, session.gap_s)
         self._zero = np.zeros(len(model.joints))
         self._identity = Identity()
-        self._sequence: int | None = None
-        self._arrival = 0
+        self._count = SampleCount(self._period_ns)
         self._alarms: list[Alarm] = []
         self._open = self._positioning = False
         self.skipped = 0
-        self._bad = self._reordered = 0
+        self._bad = 0
 
     @classmethod
     def from_config(cls, model: HandModel, config: DriverConfig) -> BusHardware[Any]:
@@ -154,15 +154,15 @@ class BusHardware(Generic[Unit]):
                     raise LinkTimeout(
                         f'no hand answers at {self._link.peer} ({self._tries} tries, {self._answer_timeout_s} s '
                         'each); check power, cable, address and that this machine is in the same network')
-                self._send_spaced(self._session.quiet())
+                self._sending.spaced(self._session.quiet())
             else:
-                self._send_spaced(self._session.quiet())
+                self._sending.spaced(self._session.quiet())
                 info = self._ask(self._session.hello, HandInfo, tries=1)
             serial: SerialNumber | None = self._ask(self._session.serial_request, SerialNumber)
             self._identity = identify(
                 self._model, self._link.peer, info, serial, expected_serial=self._expected_serial, tries=self._tries)
             self._restart()
-            self._send_spaced(self._session.stream())
+            self._sending.spaced(self._session.stream())
             try:
                 self.read(self._answer_timeout_s)
             except LinkTimeout:
@@ -192,7 +192,7 @@ class BusHardware(Generic[Unit]):
             data = self._link.receive(0.0 if fresh else max(deadline - time.monotonic(), 0.0))
             message = None if data is None else self._decode(data)
             if isinstance(message, Sample):
-                step = self._advance(message.sequence, self._link.arrival_ns)
+                step = self._advance(message)
                 if step:
                     self.skipped += fresh is not None
                     fresh, arrival, steps = message, self._link.arrival_ns, steps + step
@@ -216,7 +216,7 @@ class BusHardware(Generic[Unit]):
                 self._link.send(unit)
         velocity = self._filter.update(fresh.position, steps * self.period_s)
         return HandState(
-            arrival, self._sequence or 0, fresh.position, velocity, fresh.current_ma, fresh.tactile,
+            arrival, self._count.sequence, fresh.position, velocity, fresh.current_ma, fresh.tactile,
             fresh.temperature_c)
 
     def write(self, effort: Array) -> None:
@@ -231,7 +231,7 @@ class BusHardware(Generic[Unit]):
             raise CommandRefused(
                 f"{self._model.name} may still run its own position loop, which would take torques for angles; "
                 'switch that off first')
-        self._push(self._session.torque(effort), flows=bool(effort.any()))
+        self._sending.push(self._session.torque(effort), flows=bool(effort.any()))
 
     def position_mode(self, on: bool) -> None:
         """Switch the hand's own position loop; targets may follow after :attr:`settle_s`. Off ends with zero torque.
@@ -245,7 +245,7 @@ class BusHardware(Generic[Unit]):
             raise CommandRefused(f'{self._model.name} has no position loop of its own; use control_mode host')
         self._positioning = True  # until the opposite is known to have been sent
         self._guardian.torque_flows(False)  # what follows is spaced; the next sample counts again
-        self._send_spaced(self._session.position_mode(on))
+        self._sending.spaced(self._session.position_mode(on))
         self._positioning = on
 
     def write_targets(self, position: Array) -> None:
@@ -258,7 +258,7 @@ class BusHardware(Generic[Unit]):
         self._require_open()
         if not self._positioning:
             raise CommandRefused(f'{self._model.name} does not run its own position loop; switch that on first')
-        self._push(self._session.targets(position), flows=True)
+        self._sending.push(self._session.targets(position), flows=True)
 
     def enable(self, on: bool) -> None:
         """True: torque mode, zero torque, servo on. False: zero torque several times, errors ignored.
@@ -269,7 +269,7 @@ class BusHardware(Generic[Unit]):
         if on:
             self._require_open()
             self._watch_over()
-            self._send_spaced(self._session.stream())
+            self._sending.spaced(self._session.stream())
             self._positioning = False
         elif self._open:
             self._leave_position_mode()
@@ -282,7 +282,7 @@ class BusHardware(Generic[Unit]):
         if self._open:
             self._guardian.torque_flows(False)
             self._leave_position_mode()
-            self._send_each(self._session.quiet())
+            self._sending.each(self._session.quiet())
 
     def _leave_position_mode(self) -> None:
         """No torque packet may follow until one attempt left without an error: zeros would mean 0°."""
@@ -304,7 +304,7 @@ class BusHardware(Generic[Unit]):
         c = self._link.counts
         return {
             'link_sent': c.sent, 'link_received': c.received, 'link_errors': c.errors, 'link_foreign': c.foreign,
-            'packets_not_understood': self._bad, 'samples_out_of_order': self._reordered,
+            'packets_not_understood': self._bad, 'samples_out_of_order': self._count.reordered,
             'samples_skipped': self.skipped, 'samples_incomplete': int(getattr(self._session, 'incomplete', 0)),
         }
 
@@ -312,22 +312,10 @@ class BusHardware(Generic[Unit]):
         """Zero torque, servo off and disconnect. Idempotent; never raises."""
         if self._open:
             self._guardian.torque_flows(False)
-            self._send_each((*self._session.quiet(), *self._session.silence()))
+            self._sending.each((*self._session.quiet(), *self._session.silence()))
         self._open = self._positioning = False
         self._guardian.stop()
         self._link.close()
-
-    def _push(self, units: Sequence[Unit], *, flows: bool) -> None:
-        """Send torque or targets, and tell the guardian before that torque flows, or no longer does.
-
-        Raises:
-            LinkError: they did not leave this machine, or the guardian has ended the torque in the meantime.
-        """
-        self._guardian.torque_flows(flows)
-        for unit in units:
-            if flows:
-                self._guardian.require_inactive()  # each time: it may be between two frames
-            self._link.send(unit)
 
     def _watch_over(self) -> None:
         self._guardian.start(self._link.share(self._session.quiet()))
@@ -336,19 +324,8 @@ class BusHardware(Generic[Unit]):
         if not self._open:
             raise LinkError(f'the session with {self._link.peer} is not open')
 
-    def _send_spaced(self, units: Sequence[Unit]) -> None:
-        for unit in units:
-            self._link.send(unit)
-            time.sleep(self._session.gap_s)
-
-    def _send_each(self, units: Sequence[Unit]) -> None:
-        for unit in units:
-            with suppress(LinkError):  # each for itself: the next one may get through
-                self._link.send(unit)
-            time.sleep(self._session.gap_s)
-
     def _restart(self) -> None:
-        self._sequence, self._arrival = None, 0
+        self._count.restart()
         self._positioning = False
         self._filter.reset()
         self._alarms.clear()
@@ -368,27 +345,14 @@ class BusHardware(Generic[Unit]):
             self._alarms.append(Alarm(AlarmKind.MOTOR, 'the hand reports: ' + ', '.join(message.faults)))
         return message
 
-    def _advance(self, sequence: int | None, arrival_ns: int) -> int | None:
-        """Steps since the last sample; None for one that is not newer. Without a counter, time tells the steps."""
-        last, since = self._sequence, arrival_ns - self._arrival
-        self._arrival = arrival_ns
-        if sequence is None:
-            step = 1 if last is None else max(1, round(since / self._period_ns))
-            self._sequence = ((last or 0) + step) % _WRAP
-            return step
-        if last is None:
-            self._sequence = sequence
-            return 1
-        step = (sequence - last + _HALF) % _WRAP - _HALF
-        if -_REORDERED < step <= 0:
-            self._reordered += 1
-            return None
-        self._sequence = sequence
-        if step < 0:
+    def _advance(self, sample: Sample) -> int | None:
+        """Steps since the last sample; None for one that is not newer."""
+        step = self._count.advance(sample.sequence, self._link.arrival_ns)
+        if step is not None and step < 0:
             self._filter.reset()
             self._alarms.append(Alarm(
                 AlarmKind.RESTART,
-                f'the sample counter fell from {last} to {sequence}: the hand has restarted and its mode is unknown',
-            ))
+                f'the sample counter fell by {-step} to {sample.sequence}: the hand has restarted and its mode is '
+                'unknown'))
             return 1
         return step
