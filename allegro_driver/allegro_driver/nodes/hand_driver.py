@@ -9,9 +9,9 @@ import numpy as np
 from allegro_description.errors import AllegroError, CommandRefused
 from allegro_description.model import HandModel, load_hand
 from allegro_description.prefix import prefixed
-from allegro_description.ros.convert import command_from_message
 from allegro_description.ros.interfaces import GRAVITY, JOINT_COMMANDS, JOINT_TRAJECTORY, MOTION
 from allegro_description.ros.node import Diagnosis, ManagedNode, run
+from allegro_description.ros.received import CommandReader
 from allegro_description.state import JointCommand
 from std_srvs.srv import SetBool, Trigger
 
@@ -40,11 +40,13 @@ class HandDriver(ManagedNode):
         super().__init__('hand_driver', DriverConfig, **kwargs)
         self._hand: Hand | None = None
         self._named: HandModel | None = None
+        self._reader: CommandReader | None = None
         self._seen, self._told = (0, 0), ''
         self._publisher = HandPublisher(self)
         for topic, callback in ((JOINT_COMMANDS, self._commanded), (JOINT_TRAJECTORY, self._planned),
                                 (MOTION, self._asked), (GRAVITY, self._felt)):
-            self.create_subscription(topic.type, topic.name, self._guarded(callback), topic.subscribe_qos)
+            self.create_subscription(topic.type, topic.name, self._guarded(callback), topic.subscribe_qos,
+                                     raw=topic is JOINT_COMMANDS)
         self.create_service(SetBool, '~/enable', self._enable)
         self.create_service(Trigger, '~/clear_fault', self._clear_fault)
 
@@ -54,6 +56,7 @@ class HandDriver(ManagedNode):
         """Connect and identify."""
         model = load_hand(self.config.model, self.config.side)
         self._named = prefixed(model, self.config.prefix)
+        self._reader = CommandReader(self._named)
         self._publisher.begin(self._named, self.config.publish_divisor)
         hand = self._hand = Hand(make_hardware(model, self.config), model, self.config)
         identity = hand.hardware.open()
@@ -115,11 +118,14 @@ class HandDriver(ManagedNode):
 
         return received
 
-    def _commanded(self, hand: Hand, named: HandModel, message: Any) -> None:
+    def _commanded(self, hand: Hand, named: HandModel, data: bytes) -> None:
+        assert self._reader is not None
         with hand.counting_refusals():
-            command = command_from_message(named, message)
-        stamp = command.stamp_ns - self._publisher.offset_ns() if command.stamp_ns else 0
-        hand.command(JointCommand(stamp, command.position, command.effort))
+            command = self._reader.read(data)
+        if command.stamp_ns:
+            stamp = command.stamp_ns - self._publisher.offset_ns()
+            command = JointCommand(stamp, command.position, command.effort)
+        hand.command(command)
 
     def _planned(self, hand: Hand, named: HandModel, message: Any) -> None:
         with hand.counting_refusals():
