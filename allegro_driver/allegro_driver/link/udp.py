@@ -2,6 +2,9 @@
 
 The kernel stamps every datagram on arrival (``SO_TIMESTAMPNS``, Linux), so that latencies count from the moment the
 sample reached this machine and not from when Python got to see it.
+
+Waiting and receiving are one call of the system, which counts hundreds of times a second: the socket blocks, but not
+until the very end of the wait, because the system rounds the time of a blocking call to its own ticks.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ from allegro_driver.link.base import LinkCounts, SharedSend
 _SO_TIMESTAMPNS = 35  # Linux (asm-generic/socket.h); Python has no name for it
 _TIMESPEC = struct.Struct('@qq')
 _ANCILLARY = socket.CMSG_SPACE(_TIMESPEC.size)
+_TIMEVAL = struct.Struct('@ll')
 _LARGEST = 2048  # bytes; the biggest packet of the protocol has 272
+_EXACT_MS = 10  # so much of the end of a wait is left to poll(), which keeps time
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class UdpLink:
         self._socket: socket.socket | None = None
         self._poll = select.poll()
         self._stamped = False
+        self._blocking_ms = 0
 
     @classmethod
     def from_description(cls, address: str, settings: Mapping[str, Any]) -> UdpLink:
@@ -131,7 +137,7 @@ class UdpLink:
         here = '127.0.0.1' if ipaddress.IPv4Address(self.address.ip).is_loopback else '0.0.0.0'
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            sock.setblocking(False)
+            self._blocking_ms = 0
             try:
                 sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
                 self._stamped = True
@@ -157,7 +163,7 @@ class UdpLink:
             LinkError: closed, no route, or another error of the socket.
         """
         try:
-            self._opened().sendto(data, self._to)
+            self._opened().sendto(data, socket.MSG_DONTWAIT, self._to)
         except LinkError:
             raise
         except OSError as error:
@@ -173,13 +179,17 @@ class UdpLink:
         """
         sock = self._opened()
         deadline = time.monotonic() + timeout_s
-        waited = timeout_s <= 0 or not self._poll.poll(timeout_s * 1000)
+        flags, waited = 0, timeout_s <= 0
+        if not self._block(sock, timeout_s):
+            flags = socket.MSG_DONTWAIT
+            waited = waited or not self._poll.poll(timeout_s * 1000)
         while True:
             try:
-                data, ancillary, _, sender = sock.recvmsg(_LARGEST, _ANCILLARY)
+                data, ancillary, _, sender = sock.recvmsg(_LARGEST, _ANCILLARY, flags)
             except BlockingIOError:
                 if waited:
                     return None
+                flags = socket.MSG_DONTWAIT
                 left = deadline - time.monotonic()
                 waited = left <= 0 or not self._poll.poll(left * 1000)
                 continue
@@ -188,6 +198,7 @@ class UdpLink:
                 raise LinkError(f'cannot receive from {self.peer}: {error.strerror}') from error
             if sender != self._to:
                 self.counts.foreign += 1
+                flags = socket.MSG_DONTWAIT
                 waited = waited or time.monotonic() > deadline
                 continue
             self.counts.received += 1
@@ -200,6 +211,17 @@ class UdpLink:
         if sock is not None:
             self._poll.unregister(sock)
             sock.close()
+
+    def _block(self, sock: socket.socket, timeout_s: float) -> bool:
+        """Let the socket block for most of a long wait; False for one that is too short for that."""
+        milliseconds = int(timeout_s * 1000) - _EXACT_MS
+        if milliseconds <= 0:
+            return False
+        if milliseconds != self._blocking_ms:  # seldom: waits differ by less than a millisecond
+            timeval = _TIMEVAL.pack(milliseconds // 1000, milliseconds % 1000 * 1000)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+            self._blocking_ms = milliseconds
+        return True
 
     def _opened(self) -> socket.socket:
         if self._socket is None:

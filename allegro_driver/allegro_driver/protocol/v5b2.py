@@ -71,7 +71,9 @@ VELOCITY_UNIT_RAD_S = 0.229 * 2.0 * math.pi / 60.0
 _TELEMETRY_BEGIN = struct.pack('<IBBH', MAGIC, VERSION, MessageType.TELEMETRY, PAYLOAD_LENGTH[MessageType.TELEMETRY])
 _TELEMETRY_SIZE = HEADER_SIZE + PAYLOAD_LENGTH[MessageType.TELEMETRY]
 _COUNTER = struct.Struct('<I')
-_TORQUE = struct.Struct('<IBBHII16h')
+_TORQUE = struct.Struct('<IBBHII')  # and 16 counts
+_TORQUE_TYPE, _TORQUE_LENGTH = int(MessageType.TORQUE), PAYLOAD_LENGTH[MessageType.TORQUE]
+_I2, _U2 = np.dtype('<i2'), np.dtype('<u2')
 REPEAT_HINF = 3  # the vendor repeats the unacknowledged mode packet three times
 
 
@@ -138,6 +140,13 @@ class V5B2Codec:
         self._from_wire = model.permutation('udp')
         self._to_wire = np.argsort(self._from_wire)
         self._rad_per_count = math.radians(model.actuation.position_lsb_deg)
+        # Positions and currents lie side by side in TELEMETRY, so that one step reads both; and all of this by wire.
+        self._measured_order = np.concatenate((self._from_wire, self._from_wire + 16))
+        self._measured_scale = np.repeat((self._rad_per_count, 1.0), 16)
+        self._pa_per_count = np.float64(model.actuation.tactile_lsb_pa)
+        self._wire_per_nm = model.per_nm[self._to_wire]
+        self._wire_most = model.clamp[self._to_wire]
+        self._wire_least = -self._wire_most
         self._calibrate_type = calibrate_type
         self._sequence = 0
         self._hinf = False
@@ -180,11 +189,13 @@ class V5B2Codec:
         if self._hinf:
             raise CommandRefused('torque refused: the on-board position mode is on, the hand would read milliamps as '
                                  'angles. Send hinf_mode(False) first')
-        ma = self._checked(effort, 'torque') * self._model.per_nm
-        clamp = self._model.clamp
+        ma = self._checked(effort, 'torque')[self._to_wire]
+        ma *= self._wire_per_nm
         # The guard keeps a current that went through N·m and back from coming out one mA short.
-        counts = np.minimum(np.maximum(ma + np.copysign(1e-9, ma), -clamp), clamp).astype(np.int16)
-        return self._torque_packet(counts, timestamp_ms)
+        ma += np.copysign(1e-9, ma)
+        np.maximum(ma, self._wire_least, out=ma)
+        np.minimum(ma, self._wire_most, out=ma)
+        return self._torque_packet(ma, timestamp_ms)
 
     def targets(self, position: Array, timestamp_ms: int = 0) -> bytes:
         """Command angles to the on-board position mode, rounded to counts. Seed with the measured pose first.
@@ -204,7 +215,7 @@ class V5B2Codec:
         counts = to_counts(self._checked(position, 'position') / self._rad_per_count)
         if (np.abs(counts) > 32767).any():
             raise CommandRefused(f'targets refused: {position!r} rad does not fit the wire; nothing was sent')
-        return self._torque_packet(counts.astype(np.int16), timestamp_ms)
+        return self._torque_packet(counts[self._to_wire], timestamp_ms)
 
     def hinf_mode(self, on: bool, timestamp_ms: int = 0) -> bytes:
         """Switch the on-board position mode. No acknowledgement: send three times, 2 ms apart, then wait 50 ms."""
@@ -247,19 +258,18 @@ class V5B2Codec:
         """The measurement in a TELEMETRY packet, or None for any other datagram: the short way for the control loop."""
         if not datagram.startswith(_TELEMETRY_BEGIN) or len(datagram) < _TELEMETRY_SIZE:
             return None
-        order, at = self._from_wire, HEADER_SIZE
+        at = HEADER_SIZE
         (number,) = _COUNTER.unpack_from(datagram, at)
-        position = np.frombuffer(datagram, '<i2', 16, at + 4)[order] * self._rad_per_count
-        current = np.frombuffer(datagram, '<i2', 16, at + 36)[order].astype(np.float64)
-        tactile = np.frombuffer(datagram, '<u2', 16, at + 68) * self._model.actuation.tactile_lsb_pa
-        for array in (position, current, tactile):
-            array.setflags(write=False)
-        return Sample(position, number, current, tactile)
+        measured = np.frombuffer(datagram, _I2, 32, at + 4)[self._measured_order] * self._measured_scale
+        tactile: Array = np.frombuffer(datagram, _U2, 16, at + 68) * self._pa_per_count
+        measured.flags.writeable = tactile.flags.writeable = False
+        return Sample(measured[:16], number, measured[16:], tactile)
 
-    def _torque_packet(self, counts: NDArray[np.int16], timestamp_ms: int) -> bytes:
+    def _torque_packet(self, counts: NDArray[Any], timestamp_ms: int) -> bytes:
+        """Counts in wire order, within int16; what is behind their point is cut off."""
         datagram = _TORQUE.pack(
-            MAGIC, VERSION, MessageType.TORQUE, PAYLOAD_LENGTH[MessageType.TORQUE], self._sequence,
-            timestamp_ms & 0xFFFFFFFF, *counts[self._to_wire].tolist())
+            MAGIC, VERSION, _TORQUE_TYPE, _TORQUE_LENGTH, self._sequence, timestamp_ms & 0xFFFFFFFF,
+        ) + counts.astype(_I2).tobytes()
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
         return datagram
 
@@ -281,8 +291,8 @@ class V5B2Codec:
 
     def _checked(self, values: Any, what: str) -> Array:
         array = np.asarray(values, dtype=np.float64)
-        if array.shape != (len(self._model.joints),) or not np.isfinite(array).all():
-            raise CommandRefused(f'{what} command must be {len(self._model.joints)} finite numbers, got {values!r}')
+        if array.shape != (16,) or not np.logical_and.reduce(np.isfinite(array)):  # half the time of the method all()
+            raise CommandRefused(f'{what} command must be 16 finite numbers, got {values!r}')
         return array
 
 
