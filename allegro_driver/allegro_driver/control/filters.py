@@ -61,6 +61,9 @@ class VelocityFilter:
         if dt != self._dt:  # nearly always the same
             self._dt, self._kept = dt, math.exp(-self._omega * dt)
         kept = self._kept
-        self._velocity = kept * self._velocity + ((1.0 - kept) / dt) * (position - last)
+        velocity = position - last
+        velocity *= (1.0 - kept) / dt
+        velocity += kept * self._velocity
+        self._velocity = velocity
         self._last = position
         return self._velocity

@@ -208,7 +208,11 @@ class Governor:
         return decision
 
     def _compare(self, sample: HandState, last: HandState) -> None:
-        moved = np.abs(sample.position - last.position)
+        moved = sample.position - last.position
+        # No joint moved farther than all of them together; the margin is for rounding.
+        if moved.dot(moved) < 0.99 * self._config.position_jump_rad**2:
+            return
+        moved = np.abs(moved)
         far = float(moved.max())
         if far <= self._config.position_jump_rad:
             return

@@ -78,6 +78,8 @@ class Limits:
         self.lower, self.upper = model.lower, model.upper
         self._middle, self._reach = (self.lower + self.upper) / 2, (self.upper - self.lower) / 2
         self.torque_limit: Array = model.torque_limit * torque_scale
+        self._least_torque: Array = -self.torque_limit
+        self._near = (0.0, self._reach)
         self._budget, self._per_nm = current_budget_ma, model.per_nm
         self.limited = 0
 
@@ -96,8 +98,11 @@ class Limits:
         step = self.max_speed * max(dt, 0.0)
         if not _finite(wanted):
             wanted = np.where(np.isfinite(wanted), wanted, previous)
-        wanted = np.minimum(np.maximum(wanted, self.lower), self.upper)
-        return np.minimum(np.maximum(wanted, previous - step), previous + step)
+        wanted = np.maximum(wanted, self.lower)
+        np.minimum(wanted, self.upper, out=wanted)
+        bound = previous - step
+        np.maximum(wanted, bound, out=wanted)
+        return np.minimum(wanted, np.add(previous, step, out=bound), out=wanted)
 
     def taper(self, effort: Array, position: Array) -> Array:
         """Fade torques that push outwards near a joint limit, to zero at the limit and beyond. N·m, (n_joints,).
@@ -117,8 +122,11 @@ class Limits:
             effort: torques, N·m, (n_joints,).
             share: part of the limit in use, 0 … 1.
         """
-        limit = self.torque_limit if share == 1.0 else self.torque_limit * share
-        clamped: Array = np.minimum(np.maximum(effort, -limit), limit)
+        most, least = self.torque_limit, self._least_torque
+        if share != 1.0:
+            most, least = most * share, least * share
+        clamped: Array = np.maximum(effort, least)
+        np.minimum(clamped, most, out=clamped)
         if not _finite(effort):
             clamped = np.where(np.isfinite(effort), clamped, 0.0)
         if self._budget:
@@ -136,7 +144,10 @@ class Limits:
             tolerance: how far beyond the joint range a reading may lie, rad.
         """
         # Written so that NaN is not near.
-        near = np.abs(position - self._middle) <= self._reach + tolerance
+        if tolerance != self._near[0]:  # nearly always the same
+            self._near = tolerance, self._reach + tolerance
+        distance = position - self._middle
+        near = np.abs(distance, out=distance) <= self._near[1]
         if np.logical_and.reduce(near):
             return ''
         rows = zip(self._model.joint_names, position, self.lower, self.upper, strict=True)

@@ -19,4 +19,7 @@ class PositionController:
 
     def torque(self, target: Array, position: Array, velocity: Array) -> Array:
         """Joint torques, N·m, (n_joints,), for targets and positions in rad and velocities in rad/s."""
-        return self._kp * (target - position) - self._kd * velocity
+        torque = target - position
+        torque *= self._kp
+        torque -= self._kd * velocity
+        return torque
