@@ -159,7 +159,7 @@ def _paired(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floa
     first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if first.shape != second.shape or first.ndim != 1 or not first.size:
         raise ConfigError(f'{first.shape} episodes against {second.shape}: pairs need the same episodes, at least 1')
-    return first - second
+    return np.asarray(first - second)
 
 
 def _resampled(n: int, draws: int, seed: int) -> NDArray[np.intp]:
