@@ -1,14 +1,18 @@
 """From runs of either kind to what is published: names, medians, and contracts that fit their graphs."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from ai_bundles import PROVENANCE, random_weights
 from allegro_ai.bundle import load_bundle
+from allegro_ai.evaluation import closed_loop
 from allegro_ai.export import policy_contract, write_bundle
 from allegro_ai.observation import ObservationSpec
 from allegro_ai.structured_policy import spread, start
+from allegro_ai.tasks.lanes import Outcome
+from allegro_ai.training import publish as publishing
 from allegro_ai.training.evolution import Evolution
 from allegro_ai.training.layout import make_layout, policy_terms
 from allegro_ai.training.publish import contestant, median_run, same_but_seed
@@ -17,6 +21,7 @@ from allegro_ai.training.structured import StructuredRun, StructuredSettings
 from allegro_ai.training.trained import load_trained
 from allegro_description.errors import ConfigError
 from allegro_description.model import load_hand
+from allegro_description.simulation.score import EpisodeResult
 
 from allegro_ai import golden, ood
 
@@ -114,3 +119,42 @@ def test_names_in_tables_tell_arm_and_seed(tmp_path):
     assert contestant(run, blind=True).name.startswith(run.name)
     assert contestant(run).arguments == {'path': str(tmp_path)}
     assert replace(run, seed=4).recipe == run.recipe
+
+
+RATES = {'structured, with touch': 0.9, 'structured, without touch': 0.7, 'B7': 0.95, 'B1 ': 0.75}
+
+
+def pretended(hand, contestants, workers, *, level, n, object_set, progress=None, **_):
+    """An evaluation without physics: rates by name, more torque for full squeeze."""
+    rows = []
+    for c in contestants:
+        share = next((rate for start, rate in RATES.items() if c.name.startswith(start)), 0.5)
+        torque = 0.12 if c.name.startswith('B2') else 0.06
+        rows.append(closed_loop._row(c.name, [
+            Outcome(EpisodeResult(k < share * n, k < share * n, True, None, 1.0, 1.0, torque, 3.0, 6.0), share, False)
+            for k in range(n)]))
+    return {'rows': rows, 'n': n, 'level': level, 'object_set': object_set}
+
+
+def test_what_is_published_says_what_was_measured(tmp_path, monkeypatch):
+    seen = golden.random_observations(HAND, ObservationSpec(), 200, 4, 2)
+    monkeypatch.setattr(publishing, 'evaluate', pretended)
+    monkeypatch.setattr(publishing, '_observations',
+                        lambda hand, run: {k: np.concatenate([o[k] for o in seen]) for k in seen[0]})
+    runs = [load_trained(structured_run(tmp_path / f'{touch}{seed}', touch, seed), HAND)
+            for touch in (True, False) for seed in (1, 2, 3)]
+    workers = SimpleNamespace(count=1)
+    bundle = publishing.publish(tmp_path / 'made', HAND, runs, workers, n=40)
+    card = (tmp_path / 'made' / 'MODEL_CARD.md').read_text()
+    headline = bundle.contract['evaluation']['headline']
+    assert headline['set'] == 'H2'
+    assert headline['best_baseline']['name'] == 'B1 open loop'
+    assert headline['baseline_gain']['difference'] == pytest.approx(0.15)
+    assert headline['touch_gain']['difference'] == pytest.approx(0.2)
+    assert all(run.name in card for run in runs)
+    assert 'L2: reached (+15.0 points against B1 open loop' in card
+    assert bundle.contract['runtime']['state'][0]['name'] == 'memory'
+    monkeypatch.setitem(RATES, 'structured, with touch', 0.8)
+    again = publishing.publish(tmp_path / 'worse', HAND, runs, workers, n=40)
+    assert 'L2: not reached (+5.0 points' in (tmp_path / 'worse' / 'MODEL_CARD.md').read_text()
+    assert again.contract['evaluation']['headline']['success'] == pytest.approx(0.8)

@@ -14,7 +14,7 @@ from allegro_description.model import load_hand
 from allegro_ai.tasks.workers import Workers
 from allegro_ai.training import slip_commands
 from allegro_ai.training.network_commands import add_options
-from allegro_ai.training.publish import SEEDS_PER_ARM, publish, same_but_seed
+from allegro_ai.training.publish import SEEDS_PER_ARM, SETS, publish, same_but_seed
 from allegro_ai.training.random_search import SearchConfig, search
 from allegro_ai.training.structured_commands import add_options as add_structured_options
 from allegro_ai.training.trained import load_trained
@@ -49,6 +49,7 @@ def add_commands(commands: Any) -> None:
     ship.add_argument('results', nargs='+', type=Path, help='what allegro-ai train wrote, runs of both arms')
     ship.add_argument('--bundle', type=Path, required=True, help='folder of the bundle')
     ship.add_argument('--episodes', type=int, default=300, help='test episodes per row and level, at least 300')
+    ship.add_argument('--object-set', default='H2', choices=sorted(SETS), help='test objects (default H2)')
     ship.add_argument('--version', default='0.1.0', help='semantic version of the bundle')
     ship.add_argument('--replace', action='store_true', help='overwrite an existing folder')
     _shared(ship)
@@ -96,7 +97,8 @@ def _publish(args: argparse.Namespace) -> int:
             print(f'warning: {count} runs {"with" if touch else "without"} touch; seeds differ more than touch '
                   f'matters, so {SEEDS_PER_ARM} of each arm are needed for a verdict', file=sys.stderr)
     with Workers(args.workers) as workers:
-        bundle = publish(args.bundle, hand, runs, workers, n=args.episodes, version=args.version,
+        bundle = publish(args.bundle, hand, runs, workers, n=args.episodes, object_set=args.object_set,
+                         version=args.version,
                          replace_existing=args.replace,
                          progress=lambda what, done, total: _line(f'{what}: {done}/{total}', last=done == total))
     print(f'{bundle.name} written to {args.bundle}; read {args.bundle / "MODEL_CARD.md"}')

@@ -20,10 +20,11 @@ from allegro_description.model import HandModel
 
 from allegro_ai import golden, ood
 from allegro_ai.bundle import Bundle
-from allegro_ai.evaluation.closed_loop import Contestant, compare, evaluate, open_loop
+from allegro_ai.evaluation.closed_loop import Contestant, compare, evaluate
 from allegro_ai.export import policy_contract, write_bundle
 from allegro_ai.grasp import GraspSpec
 from allegro_ai.observation import ObservationSpec
+from allegro_ai.tasks.baselines import BASELINES, REFERENCE_LABELS
 from allegro_ai.tasks.tactile_hold import TactileHold, episodes
 from allegro_ai.tasks.vector import VERSION
 from allegro_ai.tasks.workers import Workers
@@ -34,6 +35,10 @@ VALIDATION_FROM, VALIDATION_EPISODES = 999 * SEEDS_PER_RUN + 500_000, 100
 STATISTICS_EPISODES = 48
 GOLDEN_SEQUENCES, GOLDEN_STEPS = 64, 4
 HEADLINE_LEVEL = 'L2'
+SETS = {'H1': 'H1: new draws of the training families', 'H2': 'H2: families that were never trained on',
+        'H3': 'H3: shapes of everyday size', 'H4': 'H4: heavier or slipperier than in training'}
+BAR_POINTS, BAR_TORQUE, BAR_ORACLE = 10.0, 0.60, 0.85
+FULL_TORQUE, ORACLE = 'B2', 'B7'
 SEEDS_PER_ARM = 5
 Progress = Callable[[str, int, int], None]
 
@@ -42,6 +47,15 @@ def contestant(result: Trained, blind: bool = False) -> Contestant:
     """The row of a run; ``blind``: its touch is cut at test time."""
     name = f'{result.name}, touch cut at test time' if blind else result.name
     return Contestant(name, blind=blind, policy=result.policy, arguments=result.arguments)
+
+
+def baselines() -> list[Contestant]:
+    """Rows of all baselines, the oracle included."""
+    return [Contestant(_label(label), policy=policy) for label, policy in BASELINES.items()]
+
+
+def _label(label: str) -> str:
+    return f'{label} {BASELINES[label].replace("_", " ")}'
 
 
 def validate(hand: HandModel, results: Sequence[Trained], workers: Workers, progress: Progress) -> list[float]:
@@ -69,10 +83,10 @@ def median_run(results: Sequence[Trained], returns: Sequence[float], touch: bool
 
 def publish(
     folder: Path, hand: HandModel, results: Sequence[Trained], workers: Workers, *, n: int,
-    levels: Sequence[str] = ('L2', 'L3', 'L4'), version: str = '0.1.0', replace_existing: bool = False,
-    progress: Progress = lambda what, done, total: None,
+    levels: Sequence[str] = ('L2', 'L3'), object_set: str = 'H2', version: str = '0.1.0',
+    replace_existing: bool = False, progress: Progress = lambda what, done, total: None,
 ) -> Bundle:
-    """Evaluate all runs beside the open-loop baselines and write the bundle of the median run with touch.
+    """Evaluate all runs beside the baselines and write the bundle of the median run with touch.
 
     Args:
         folder: the bundle's folder; its name is the bundle's name.
@@ -81,6 +95,7 @@ def publish(
         workers: processes that run the episodes.
         n: test episodes per row and level (objects never trained on).
         levels: disturbance levels of the tables; the headline is L2.
+        object_set: one of :data:`SETS`.
         version: of the bundle.
         replace_existing: overwrite the folder.
         progress: called with a word, pieces done and pieces in all.
@@ -88,13 +103,14 @@ def publish(
     returns = validate(hand, results, workers, progress)
     shipped, blind = median_run(results, returns, True), median_run(results, returns, False)
     contestants = [
-        *open_loop(),
+        *baselines(),
         *[contestant(r) for r in results],
         contestant(shipped, blind=True),
     ]
     documents = {}
     for level in levels:
-        documents[level] = evaluate(hand, contestants, workers, level=level, n=n, progress=partial(progress, level))
+        documents[level] = evaluate(hand, contestants, workers, level=level, n=n, object_set=object_set,
+                                    progress=partial(progress, level))
     headline = _headline(documents[HEADLINE_LEVEL], shipped.name, blind.name)
     provenance = {
         'simulator': f'mujoco {metadata.version("mujoco")}', 'env': VERSION, 'commit': _commit(),
@@ -137,9 +153,32 @@ def _rate(document: dict[str, Any], name: str) -> dict[str, Any]:
     return {'name': name, 'success': row['success']['rate'], 'ci95': list(row['success']['ci95'])}
 
 
+def _best(document: dict[str, Any]) -> dict[str, Any]:
+    """The best of the baselines that the bar compares with."""
+    return max((_rate(document, _label(label)) for label in REFERENCE_LABELS), key=lambda r: float(r['success']))
+
+
+def bar(documents: dict[str, dict[str, Any]], shipped: str) -> str:
+    """Whether the release bar is reached, level by level, with the three numbers it is made of."""
+    words = []
+    for level, document in documents.items():
+        torque = {r['name']: float(r['mean_torque_nm']) for r in document['rows']}
+        gain = compare(document, shipped, _best(document)['name'])
+        share = torque[shipped] / torque[_label(FULL_TORQUE)]
+        ceiling = _rate(document, _label(ORACLE))['success']
+        reached = _rate(document, shipped)['success'] / ceiling if ceiling else 0.0
+        good = (100 * gain['difference'] >= BAR_POINTS and gain['ci95'][0] > 0 and share <= BAR_TORQUE
+                and reached >= BAR_ORACLE)
+        words.append(f'{level}: {"reached" if good else "not reached"} ({100 * gain["difference"]:+.1f} points against '
+                     f'{gain["b"]}, {100 * gain["ci95"][0]:+.1f} to {100 * gain["ci95"][1]:+.1f}; {share:.0%} of the '
+                     f'torque of {_label(FULL_TORQUE)}; {reached:.0%} of the success of {_label(ORACLE)})')
+    return (f'At least {BAR_POINTS:g} points above the best of {", ".join(REFERENCE_LABELS)}, interval above 0, '
+            f'at most {BAR_TORQUE:.0%} of the torque of full squeeze, at least {BAR_ORACLE:.0%} of the oracle. '
+            + '; '.join(words) + '.')
+
+
 def _headline(document: dict[str, Any], shipped: str, blind: str) -> dict[str, Any]:
-    baselines = [_rate(document, c.name) for c in open_loop()]
-    best = max(baselines, key=lambda r: r['success'])
+    best = _best(document)
     mine, without = _rate(document, shipped), _rate(document, blind)
     gains = {}
     for field, other in (('touch_gain', blind), ('baseline_gain', best['name'])):
@@ -158,9 +197,9 @@ def _evaluation(
 ) -> dict[str, Any]:
     sheet: dict[str, Any] = {
         'task': VERSION, 'simulated': 'yes: MuJoCo, no hardware involved',
-        'object_set': 'H1: new draws of the training families',
+        'object_set': SETS.get(documents[HEADLINE_LEVEL]['object_set'], documents[HEADLINE_LEVEL]['object_set']),
         'episodes_per_row': documents[HEADLINE_LEVEL]['n'], 'intervals': 'Wilson 95 %; same episodes in all rows',
-        'touch': _verdict(documents, shipped, blind),
+        'release_bar': bar(documents, shipped.name), 'touch': _verdict(documents, shipped, blind),
     }
     for level, document in documents.items():
         sheet[f'level_{level}'] = [{
@@ -182,7 +221,7 @@ def _evaluation(
 
 
 def _pairs(document: dict[str, Any], shipped: str, blind: str) -> list[dict[str, Any]]:
-    best = max((_rate(document, c.name) for c in open_loop()), key=lambda r: float(r['success']))['name']
+    best = _best(document)['name']
     return [compare(document, shipped, other) for other in (best, blind, f'{shipped}, touch cut at test time')]
 
 
