@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 
-import numpy as np
 from allegro_description.errors import AllegroError, CommandRefused, LinkError, LinkTimeout
 from allegro_description.model import HandModel
 from allegro_description.state import Array, HandState, JointCommand
@@ -23,11 +22,12 @@ from allegro_description.state import Array, HandState, JointCommand
 from allegro_driver.config import ControlConfig
 from allegro_driver.control.governor import Governor
 from allegro_driver.control.motions import OFF, MotionPlanner
-from allegro_driver.control.orders import Decision, Order
+from allegro_driver.control.orders import Order
 from allegro_driver.control.safety import Event, State
 from allegro_driver.exits import OrderlyExit
 from allegro_driver.hardware.base import AlarmKind, Hardware
 from allegro_driver.loop import LoopReport, LoopStatistics
+from allegro_driver.outlet import Outlet
 from allegro_driver.permission import check_mode, check_torque
 from allegro_driver.realtime import PunctualProcess, prepare_thread
 from allegro_driver.request_queue import LONGEST_S, RequestQueue
@@ -57,7 +57,7 @@ class Hand:
         check_mode(hardware, model, self._config)
         self._governor = Governor(model, self._config, hardware.period_s, hardware.settle_s)
         self._motions: MotionPlanner | None = None
-        self._zero = np.zeros(len(model.joints))
+        self._outlet = Outlet(hardware, len(model.joints))
         self._listeners: list[Callable[[HandState], None]] = []
         self._mailbox: deque[Order] = deque(maxlen=1)
         self._requests = RequestQueue()
@@ -66,7 +66,7 @@ class Hand:
         self._process = ExitStack()
         self._grants: list[str] = []
         self._skipped = 0
-        self._wanted = self._onboard = self._halted = False
+        self._wanted = False
         self._accepted = self._refused = 0
         self._refusal = self._listener_error = ''
 
@@ -91,14 +91,15 @@ class Hand:
         """
         if self._thread is not None:
             return
-        if self._halted:  # it may be silent until a new session
+        if self._outlet.halted:  # it may be silent until a new session
             self.hardware.close()
         self._open()
         self._process.enter_context(OrderlyExit())
         self._grants = []
         if self._config.realtime == 'auto':
             self._grants += self._process.enter_context(PunctualProcess()).report
-        self._stopping = self._onboard = self._halted = False
+        self._stopping = False
+        self._outlet.begin()
         self._governor.clear()
         self._skipped = self.hardware.skipped
         atexit.register(self.close)
@@ -264,8 +265,7 @@ class Hand:
             raise CommandRefused(f'the hand is in fault ({self._governor.safety.reason}); clear the fault first')
         check_torque(self.hardware.identity, self.model, self._config)
         if not self._governor.safety.torque_allowed:  # what flows already must not be interrupted
-            self.hardware.enable(True)
-            self._onboard = False
+            self._outlet.enable(True)
         self._wanted = True
         self._governor.enable(time.monotonic_ns())
         return f'{self.state.value}: torque is on'
@@ -273,8 +273,7 @@ class Hand:
     def _switch_off(self) -> str:
         self._wanted = False
         self._governor.disable()
-        self.hardware.enable(False)
-        self._onboard = False
+        self._outlet.enable(False)
         return f'{self.state.value}: torque is off'
 
     def _open(self) -> None:
@@ -292,7 +291,7 @@ class Hand:
             return f'{self.state.value}: there was no fault'
         self.hardware.close()
         self._open()
-        self._onboard = self._halted = False
+        self._outlet.begin()
         self._governor.clear()
         self._skipped = self.hardware.skipped
         return self._switch_on() if self._wanted else f'{self.state.value}: fault cleared, torque is off'
@@ -321,7 +320,7 @@ class Hand:
             self._answer(sample)
         except LinkTimeout:
             if self.state is State.FAULT:  # a hand that was halted may send nothing
-                self._insist()
+                self._outlet.insist()
             else:
                 self._fault(
                     Event.FEEDBACK_STALE,
@@ -342,7 +341,7 @@ class Hand:
         with suppress(IndexError):
             order = self._mailbox.popleft()
         before = self.state
-        self._send(self._governor.step(sample, order))
+        self._outlet.send(self._governor.step(sample, order))
         sent = time.monotonic_ns()
         skipped, self._skipped = self.hardware.skipped - self._skipped, self.hardware.skipped
         self.statistics.frame(sample.stamp_ns, sample.sequence, skipped)
@@ -350,51 +349,18 @@ class Hand:
         if isinstance(order, JointCommand) and order.stamp_ns and self.state is State.ACTIVE:
             self.statistics.command_used(order.stamp_ns, sent)
         if self.state is State.FAULT and before is not State.FAULT:
-            self._halt()
+            self._outlet.halt()
         for listener in self._listeners:
             try:
                 listener(sample)
             except Exception as error:  # what listens must not stop what controls
                 self._listener_error = f'{type(error).__name__}: {error}'
 
-    def _send(self, decision: Decision) -> None:
-        """The mode always first: the hand's own loop takes torques for angles, and zero torque for "go to 0°"."""
-        hardware = self.hardware
-        if decision.onboard:
-            if not self._onboard:
-                self._onboard = True  # from here on, even if sending fails
-                hardware.position_mode(True)
-            if decision.target is not None:
-                hardware.write_targets(decision.target)
-            return
-        if self._onboard:
-            hardware.position_mode(False)
-            self._onboard = False
-        try:
-            hardware.write(decision.effort)
-        except CommandRefused:  # a halt did not get through, so that the hand's own position loop may still be on
-            hardware.halt()
-
     def _fault(self, event: Event, reason: str) -> None:
         """Torque off: by all means when the fault begins, then with one packet each time it is found again."""
         self._mailbox.clear()
         if self._governor.fault(event, reason):
             self.statistics.interrupt()
-            self._halt()
+            self._outlet.halt()
         else:
-            self._insist()
-
-    def _halt(self) -> None:
-        if not self._onboard:
-            with suppress(LinkError, CommandRefused):  # at once: switching off in good order takes some milliseconds
-                self.hardware.write(self._zero)
-        self.hardware.halt()
-        self._onboard, self._halted = False, True
-
-    def _insist(self) -> None:
-        try:
-            self.hardware.write(self._zero)
-        except CommandRefused:  # the hand's own position loop may still be on
-            self.hardware.halt()
-        except LinkError:
-            pass
+            self._outlet.insist()
