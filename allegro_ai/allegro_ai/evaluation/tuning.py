@@ -18,13 +18,13 @@ from allegro_description.errors import UnknownName
 from allegro_description.model import HandModel
 
 from allegro_ai.evaluation.trials import Trial, run_trials
-from allegro_ai.tasks.baselines import SPACES, arguments_of
+from allegro_ai.tasks.baselines import SPACES, Ranges, arguments_of
 from allegro_ai.tasks.vector import VERSION
 from allegro_ai.tasks.workers import Work, Workers
 
 FIRST_SEED = 700_000_000            # of the training set; far from what learners draw
 GRID = tuple(round(0.1 * k, 1) for k in range(1, 11))
-ELITE, SMALLEST_SPREAD, FIRST_SPREAD = 0.25, 0.03, 0.29     # shares of the candidates and of a range
+ELITE, SMALLEST_SPREAD, FIRST_SPREAD = 0.25, 0.03, 0.15     # shares of the candidates and of a range
 CHUNK = 20
 
 
@@ -119,10 +119,10 @@ def _scores(
                      for rows in found])
 
 
-def _unit(numbers: Mapping[str, float], space: Mapping[str, tuple[float, float]]) -> np.ndarray[Any, Any]:
-    return np.array([(numbers[k] - low) / (high - low) for k, (low, high) in space.items()])
+def _unit(numbers: Mapping[str, float], space: Ranges) -> np.ndarray[Any, Any]:
+    return np.array([(numbers[k] - low) / (high - low) for k, (low, _, high) in space.items()])
 
 
-def _numbers(unit: np.ndarray[Any, Any], space: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+def _numbers(unit: np.ndarray[Any, Any], space: Ranges) -> dict[str, float]:
     return {k: float(low + min(max(u, 0.0), 1.0) * (high - low))
-            for u, (k, (low, high)) in zip(unit, space.items(), strict=True)}
+            for u, (k, (low, _, high)) in zip(unit, space.items(), strict=True)}

@@ -34,24 +34,25 @@ from allegro_ai.tasks.policies import Squeeze
 Observation = Mapping[str, NDArray[np.float32]]
 Actions = NDArray[Any]
 
-Ranges = Mapping[str, tuple[float, float]]
-"""Lowest and highest value of each number that the search may choose."""
+Ranges = Mapping[str, tuple[float, float, float]]
+"""Lowest value, value before any search and highest value of each number that the search may choose."""
 
 GRIPS = ('fragile', 'normal', 'robust')
-SHARES: Ranges = {f'share_{g}': (0.05, 1.0) for g in GRIPS}
+SHARES: Ranges = {'share_fragile': (0.0, 0.4, 1.0), 'share_normal': (0.0, 0.8, 1.0), 'share_robust': (0.0, 0.95, 1.0)}
 REFLEX: Ranges = {
-    **SHARES, 'threshold': (0.05, 1.2), 'gain': (0.0, 0.6), 'loss': (0.0, 0.5), 'decay': (0.0, 0.2),
-    'kpa_per_n': (3.0, 30.0), 'relief': (0.0, 0.3),
+    **SHARES, 'threshold': (0.05, 0.4, 1.2), 'gain': (0.0, 0.2, 0.6), 'loss': (0.0, 0.2, 0.5),
+    'decay': (0.0, 0.08, 0.2), 'kpa_per_n': (3.0, 10.0, 30.0), 'relief': (0.0, 0.1, 0.3),
 }
 SPACES: Mapping[str, Ranges] = {
-    'open_loop': {'share': (0.0, 1.0)},
+    'open_loop': {'share': (0.0, 0.5, 1.0)},
     'open_loop_by_grip': SHARES,
     'tactile_reflex': REFLEX,
     'finger_reflex': REFLEX,
-    'tracking_reflex': {**SHARES, 'threshold': (0.005, 0.08), 'gain': (0.0, 20.0), 'decay': (0.0, 0.2),
-                        'yielding': (0.0, 1.0)},
-    'oracle': {**SHARES, 'cap': (0.4, 1.0), 'margin': (0.3, 6.0), 'feedback': (0.02, 0.6), 'alarm': (0.0, 20.0),
-               'splay': (-1.0, 1.0), 'opposition': (-1.0, 1.0), 'twist': (-1.0, 1.0), 'thumb': (0.6, 1.4)},
+    'tracking_reflex': {**SHARES, 'threshold': (0.005, 0.03, 0.08), 'gain': (0.0, 5.0, 20.0), 'decay': (0.0, 0.1, 0.2),
+                        'yielding': (0.0, 0.3, 1.0)},
+    'oracle': {**SHARES, 'cap': (0.4, 0.7, 1.0), 'margin': (0.3, 6.0, 12.0), 'feedback': (0.02, 0.1, 0.6),
+               'alarm': (0.0, 10.0, 20.0), 'coupling': (0.0, 1.0, 1.0), 'splay': (-1.0, 0.0, 1.0),
+               'opposition': (-1.0, 0.0, 1.0), 'twist': (-1.0, 0.2, 1.0), 'thumb': (0.6, 1.0, 1.4)},
 }
 """What ``allegro-ai tune-baseline`` searches, by policy."""
 
@@ -67,7 +68,7 @@ def tuned() -> Mapping[str, Mapping[str, Any]]:
 
 
 def arguments_of(name: str, given: Mapping[str, float]) -> dict[str, float]:
-    """Arguments of a baseline: those given, else those found by the search, else the middle of the range.
+    """Arguments of a baseline: those given, else those found by the search, else those of before.
 
     Raises:
         ConfigError: an argument that it does not have, or a value outside its range.
@@ -78,8 +79,8 @@ def arguments_of(name: str, given: Mapping[str, float]) -> dict[str, float]:
         raise ConfigError(f'policy {name!r} has no argument {unknown[0]!r}; it has {", ".join(space)}')
     best = tuned().get(name, {}).get('arguments', {})
     result = {}
-    for key, (low, high) in space.items():
-        value = float(given.get(key, best.get(key, (low + high) / 2)))
+    for key, (low, start, high) in space.items():
+        value = float(given.get(key, best.get(key, start)))
         if not low <= value <= high:
             raise ConfigError(f'argument {key!r} of policy {name!r} is {value:g}; allowed: {low:g} … {high:g}')
         result[key] = value
@@ -120,7 +121,7 @@ class ByGrip:
         return self._spread(np.repeat(self._base(observation), self._member.shape[1], axis=1))
 
     def _base(self, observation: Observation) -> Actions:
-        return (observation['grip_class'] @ self._shares)[:, None]
+        return np.asarray((observation['grip_class'] @ self._shares)[:, None])
 
     def _last(self, observation: Observation) -> Actions:
         """Share of each finger in the last action, (batch, n_fingers)."""
@@ -132,7 +133,7 @@ class ByGrip:
 
     def _spread(self, shares: Actions) -> Actions:
         """From a share per finger (batch, n_fingers) to an action."""
-        return np.clip(shares, 0.0, 1.0) @ self._member.T * self._flexion
+        return np.asarray(np.clip(shares, 0.0, 1.0) @ self._member.T * self._flexion)
 
 
 class FingerReflex(ByGrip):
@@ -239,10 +240,13 @@ class Oracle(ByGrip):
         cap = number['cap'] * self._take(seen, 'force_limit')
         wanted = np.minimum(number['margin'] * needed * (1.0 + number['alarm'] * speed), cap)
         tips, last, base = self._take(seen, 'tip_force'), self._last(observation), self._base(observation)
-        error = (wanted * self._weight - tips) / cap
+        # The thumb carries what all fingers press together: part of the error is that of the hardest tip.
+        alone, hardest = wanted * self._weight - tips, wanted - tips.max(axis=1, keepdims=True)
+        error = ((1.0 - number['coupling']) * alone + number['coupling'] * hardest) / cap
         shares = np.where(self._first(last), base, last + number['feedback'] * np.clip(error, -1.0, 1.0))
         # Never looser than the base, unless a tip presses more than it may.
-        shares = np.maximum(shares, np.where(tips > cap, 0.0, base))
+        crushing = np.where(number['coupling'] > 0.0, tips.max(axis=1, keepdims=True), tips) > cap
+        shares = np.maximum(shares, np.where(crushing, 0.0, base))
         return self._spread(shares * np.ones_like(tips)) + self._posture
 
     def _take(self, seen: Actions, term: str) -> Actions:

@@ -82,6 +82,9 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and not issubclass(kind, Exception):    # Ctrl-C: nobody wants what is being computed
+            for child in multiprocessing.active_children():
+                child.terminate()
         self._pool.shutdown(cancel_futures=True)
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
