@@ -42,11 +42,11 @@ class Parameter:
 
 
 PARAMETERS = (
-    Parameter('squeeze_fragile', 'drive for fragile objects', 0.40, 0.15),
-    Parameter('squeeze_normal', 'drive for normal objects', 0.65, 0.2),
-    Parameter('squeeze_robust', 'drive for robust objects', 0.75, 0.2),
-    Parameter('feedback_fragile', 'factor of all feedback for fragile objects', 0.5, 0.2),
-    Parameter('proximal', 'weight of the first flexion joint, the second has 1', 0.8, 0.2),
+    Parameter('squeeze_fragile', 'drive for fragile objects', 0.6, 0.12),
+    Parameter('squeeze_normal', 'drive for normal objects', 0.4, 0.2),
+    Parameter('squeeze_robust', 'drive for robust objects', 0.4, 0.2),
+    Parameter('feedback_fragile', 'factor of all feedback for fragile objects', 0.1, 0.1),
+    Parameter('proximal', 'weight of the first flexion joint, the second has 1', -0.4, 0.3),
     Parameter('distal', 'weight of the last flexion joint', 1.0, 0.2),
     Parameter('thumb_medial', 'weight of the first flexion joint of the thumb', 1.0, 0.2),
     Parameter('thumb_distal', 'weight of the last joint of the thumb', 1.0, 0.2),
@@ -54,16 +54,16 @@ PARAMETERS = (
     Parameter('ring', 'weight of the ring finger', 1.0, 0.15),
     Parameter('spread', 'offset of abduction: index one way, ring the other', 0.0, 0.3),
     Parameter('thumb_rotation', 'offset of the first joint of the thumb', 0.0, 0.3),
-    Parameter('thumb_opposition', 'offset of the second joint of the thumb', 0.0, 0.3),
+    Parameter('thumb_opposition', 'offset of the second joint of the thumb', 0.5, 0.3),
     Parameter('stiffness', 'flexion joints resist displacement', 0.0, 0.2),
-    Parameter('side_stiffness', 'abduction and opposition resist displacement', 0.3, 0.3),
+    Parameter('side_stiffness', 'abduction and opposition resist displacement', 0.0, 0.3),
     Parameter('damping', 'flexion joints resist speed', 0.0, 0.1),
     Parameter('load', 'own load, as a share of the full torque', 0.0, 0.2),
     Parameter('load_hand', 'mean load of all fingers', 0.0, 0.2),
     Parameter('closure', 'mean displacement of all fingers', 0.0, 0.2),
-    Parameter('pushed', 'own displacement against its slow mean', 0.0, 0.3),
-    Parameter('motion', 'own memory of motion', 0.2, 0.3),
-    Parameter('motion_hand', 'mean memory of motion', 0.5, 0.4),
+    Parameter('pushed', 'own displacement against its slow mean', 0.0, 1.0),
+    Parameter('motion', 'own memory of motion', 0.0, 3.0),
+    Parameter('motion_hand', 'mean memory of motion', 16.0, 4.0),
     Parameter('keep', 'what a memory keeps per step, as a logit', 2.5, 0.4),
     Parameter('gravity_x', 'gravity along the palm normal, 1 is 9.81 m/s²', 0.0, 0.15),
     Parameter('gravity_y', 'gravity across the palm', 0.0, 0.15),
@@ -86,7 +86,7 @@ def inputs(touch: bool) -> tuple[str, ...]:
 
 
 def start(touch: bool = True) -> NDArray[np.float64]:
-    """First values, (size,); what weighs touch is 0 in the arm without it."""
+    """First values, set by hand (training/ATTEMPTS.md), (size,); what weighs touch is 0 in the arm without it."""
     return np.array([p.start * (touch or not p.touch) for p in PARAMETERS])
 
 

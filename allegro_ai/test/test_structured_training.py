@@ -149,5 +149,9 @@ def test_a_run_is_a_teacher_by_its_path(tmp_path):
     taught = make_teacher(HAND, str(tmp_path))
     np.testing.assert_array_equal(taught._values['load'], np.float32(found.parameters[NAMES.index('load'):][:1]))
     assert make_teacher(HAND, '') is None
+    by_hand = make_teacher(HAND, 'structured')
+    np.testing.assert_array_equal(by_hand._values['keep'], np.float32(start()[NAMES.index('keep'):][:1]))
+    with pytest.raises(ConfigError, match='not both'):
+        make_policy(HAND, 'structured', {'path': tmp_path, 'parameters': start()})
     with pytest.raises(AllegroError, match='no_such_policy'):
         make_teacher(HAND, 'no_such_policy')

@@ -141,15 +141,16 @@ def load_run(path: str | Path, hand: HandModel | None = None) -> StructuredRun:
 
 
 def policy(hand: HandModel, path: str | Path | None = None, parameters: Any = None) -> StructuredPolicy:
-    """The policy of a run, or of parameters; for the table of policies.
+    """The policy of a run, or of parameters, or with neither of the values that were set by hand; for the table.
 
     Raises:
-        ConfigError: not exactly one of both is given, or the file is no run.
+        ConfigError: both are given, or the file is no run.
     """
-    if (path is None) == (parameters is None):
-        raise ConfigError("policy 'structured' takes either path or parameters")
-    values = load_run(path, hand).parameters if path is not None else np.asarray(parameters, dtype=np.float64)
-    return StructuredPolicy(hand, values)
+    if path is not None and parameters is not None:
+        raise ConfigError("policy 'structured' takes either path or parameters, not both")
+    if path is not None:
+        return StructuredPolicy(hand, load_run(path, hand).parameters)
+    return StructuredPolicy(hand, start() if parameters is None else np.asarray(parameters, dtype=np.float64))
 
 
 def merit(outcome: Outcome, limit: float) -> float:
