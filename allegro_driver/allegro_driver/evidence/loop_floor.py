@@ -72,6 +72,8 @@ def measure(name: str, program: Path, seconds: float) -> dict[str, Any]:
             taken, (stolen_then, ticks_then) = time.monotonic() - begin, machine()
             threads = {thread: (ran - spent.get(thread, 0)) / taken / 1e7 for thread, ran in host.spent_ns().items()}
             rate = (host.commands() - commands) / taken
+            if host.state() not in ('', 'active'):
+                raise AllegroError(f'the host {name} was in state {host.state()} and did not follow the policy')
         except FileNotFoundError:
             raise AllegroError(f'the host {name} ended early: {host.complaint()}') from None
     return {

@@ -97,6 +97,10 @@ class Host:
         """Commands of the policy so far."""
         return int(self._last().get('count', 0))
 
+    def state(self) -> str:
+        """The driver's state where a companion watches it, else ''."""
+        return str(self._last().get('state', ''))
+
     def complaint(self) -> str:
         """The end of what the host and its companions wrote to their standard error."""
         self._errors.seek(0)
