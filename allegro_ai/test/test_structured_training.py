@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from allegro_ai.cli import main
 from allegro_ai.structured_policy import NAMES, start
 from allegro_ai.tasks.lanes import Outcome
 from allegro_ai.tasks.policies import make_policy
@@ -20,6 +21,7 @@ from allegro_ai.training.structured import (
     train,
     value,
 )
+from allegro_ai.training.structured_commands import progress_line
 from allegro_ai.training.teachers import make_teacher
 from allegro_description.errors import AllegroError, ConfigError
 from allegro_description.model import load_hand
@@ -155,3 +157,12 @@ def test_a_run_is_a_teacher_by_its_path(tmp_path):
         make_policy(HAND, 'structured', {'path': tmp_path, 'parameters': start()})
     with pytest.raises(AllegroError, match='no_such_policy'):
         make_teacher(HAND, 'no_such_policy')
+
+
+def test_the_command_refuses_times_that_are_none_and_tells_how_far_it_is(capsys):
+    assert main(['train', 'structured', '--minutes', '0']) != 0
+    assert 'at most 60' in capsys.readouterr().err
+    numbers = {'return': 0.5, 'success': 0.6, 'held': 0.7, 'torque_nm': 0.066, 'sigma': 0.8}
+    line = progress_line(numbers, 3, SMALL, 30.0, 10.0)
+    assert '██████████··········' in line
+    assert '30 s left' in line
