@@ -42,11 +42,11 @@ class Parameter:
 
 
 PARAMETERS = (
-    Parameter('squeeze_fragile', 'drive for fragile objects', 0.6, 0.12),
-    Parameter('squeeze_normal', 'drive for normal objects', 0.4, 0.2),
-    Parameter('squeeze_robust', 'drive for robust objects', 0.4, 0.2),
+    Parameter('squeeze_fragile', 'drive for fragile objects', 0.7, 0.12),
+    Parameter('squeeze_normal', 'drive for normal objects', 0.8, 0.2),
+    Parameter('squeeze_robust', 'drive for robust objects', 0.8, 0.2),
     Parameter('feedback_fragile', 'factor of all feedback for fragile objects', 0.1, 0.1),
-    Parameter('proximal', 'weight of the first flexion joint, the second has 1', -0.4, 0.3),
+    Parameter('proximal', 'weight of the first flexion joint, the second has 1', -1.0, 0.4),
     Parameter('distal', 'weight of the last flexion joint', 1.0, 0.2),
     Parameter('thumb_medial', 'weight of the first flexion joint of the thumb', 1.0, 0.2),
     Parameter('thumb_distal', 'weight of the last joint of the thumb', 1.0, 0.2),
