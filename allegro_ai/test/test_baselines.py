@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from allegro_ai.evaluation import tuning
 from allegro_ai.evaluation.tuning import TuneConfig, tune
 from allegro_ai.evaluation.tuning_commands import keep
 from allegro_ai.observation import GRIP_CLASSES, terms
@@ -13,7 +16,6 @@ from allegro_ai.tasks import baselines
 from allegro_ai.tasks.baselines import BASELINES, SPACES, arguments_of
 from allegro_ai.tasks.policies import make_policy
 from allegro_ai.tasks.privileged import privileged_names
-from allegro_ai.tasks.workers import Workers
 from allegro_description.errors import ConfigError, UnknownName
 from allegro_description.model import load_hand
 
@@ -155,20 +157,35 @@ def test_kept_numbers_fit_the_spaces() -> None:
         assert found['object_set'] == 'train'
 
 
-def test_search_is_seeded_and_keeps_what_it_found(tmp_path: Path) -> None:
-    """The same seed finds the same numbers, and they are read back."""
-    config = TuneConfig(generations=1, population=4, episodes=2, final=2, seed=3)
-    with Workers(1) as workers:
-        found = [tune(HAND, 'open_loop_by_grip', config, workers) for _ in range(2)]
-        with pytest.raises(UnknownName):
-            tune(HAND, 'freeze', config, workers)
+def test_search_is_seeded_and_finds_what_is_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a made-up score with one top, the search comes near it, the same way again; every round has fresh episodes."""
+    asked: list[range] = []
+
+    def scores(hand: object, name: str, candidates: list[dict[str, float]], offsets: range, workers: object) -> object:
+        asked.append(offsets)
+        return np.array([1.0 - sum((c[f'share_{g}'] - top) ** 2 for g, top in zip(GRIP_CLASSES, (0.2, 0.5, 0.9),
+                                                                                 strict=True)) for c in candidates])
+
+    monkeypatch.setattr(tuning, '_scores', scores)
+    monkeypatch.setattr(baselines, 'tuned', dict)
+    config = TuneConfig(generations=12, population=24, episodes=5, final=100, seed=3)
+    found = [tune(HAND, 'open_loop_by_grip', config, None) for _ in range(2)]  # type: ignore[arg-type]
     assert found[0]['arguments'] == found[1]['arguments']
-    assert 0.0 <= found[0]['success'] <= 1.0
+    assert list(found[0]['arguments'].values()) == pytest.approx([0.2, 0.5, 0.9], abs=0.06)
+    assert found[0]['success'] >= found[0]['success_before']
+    first = asked[:len(asked) // 2]
+    assert all(a.stop == b.start for a, b in itertools.pairwise(first))
+    with pytest.raises(UnknownName):
+        tune(HAND, 'freeze', config, None)  # type: ignore[arg-type]
+
+
+def test_results_are_kept_beside_each_other(tmp_path: Path) -> None:
+    """A new result leaves the others alone; a file that is none is refused."""
     path = tmp_path / 'baselines.json'
-    keep(path, 'open_loop_by_grip', found[0])
-    keep(path, 'oracle', found[0])
-    assert '"open_loop_by_grip"' in path.read_text()
-    assert '"oracle"' in path.read_text()
+    keep(path, 'oracle', {'success': 1})
+    keep(path, 'open_loop', {'success': 2})
+    keep(path, 'oracle', {'success': 3})
+    assert json.loads(path.read_text()) == {'open_loop': {'success': 2}, 'oracle': {'success': 3}}
     path.write_text('[1]')
     with pytest.raises(ConfigError, match='--output'):
-        keep(path, 'oracle', found[0])
+        keep(path, 'oracle', {})

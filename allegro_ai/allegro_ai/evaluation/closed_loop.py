@@ -17,7 +17,6 @@ from allegro_ai.tasks.workers import Work, Workers
 
 CHUNK = 25                          # episodes per piece of work: small enough for a lively progress bar
 TEST_SEEDS_FROM = 0                 # of object set H1, whose seed space training cannot reach
-SQUEEZES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,12 +29,6 @@ class Contestant:
     blind: bool = False
     policy: str = 'squeeze'
     arguments: Mapping[str, Any] = field(default_factory=dict)
-
-
-def open_loop() -> list[Contestant]:
-    """The baselines without learning: freeze after the close, and squeezes up to the current clamp."""
-    names = {0.0: 'close and freeze', 1.0: 'open loop, full torque'}
-    return [Contestant(names.get(s, f'open loop, {s:.0%} torque'), squeeze=s) for s in SQUEEZES]
 
 
 def evaluate(
