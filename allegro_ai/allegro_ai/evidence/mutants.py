@@ -214,7 +214,11 @@ def _change_weight(proto: onnx.ModelProto, dice: Random) -> None:
     if not tensors:
         return
     tensor = dice.choice(tensors)
-    values = onnx.numpy_helper.to_array(tensor).copy().reshape(-1)
+    try:
+        values = onnx.numpy_helper.to_array(tensor).copy().reshape(-1)
+    except (KeyError, TypeError, ValueError):  # an earlier change of this mutant has broken its type or shape
+        tensor.raw_data = spoil(tensor.raw_data, dice)
+        return
     at = dice.randrange(values.size) if values.size else None
     if at is None:
         return
