@@ -7,7 +7,6 @@ import textwrap
 
 import numpy as np
 import pytest
-import torch
 from ai_bundles import random_weights
 from allegro_ai.backends import BACKENDS, PRECISIONS, Backend, GraphSpec
 from allegro_ai.backends.precision import calibration, convert
@@ -23,6 +22,7 @@ from onnx import TensorProto, helper, load_model_from_string, numpy_helper
 from onnxruntime import get_available_providers
 from operator_cases import model_of
 
+torch = pytest.importorskip('torch')
 HAND = load_hand()
 WEIGHTS = random_weights(HAND)
 MODEL = build_linear_onnx(HAND, WEIGHTS).SerializeToString()

@@ -58,18 +58,18 @@ def publishers(node, topics=TOPICS):
 
 
 def mark(message, number):
-    """Number a message: in its stamp or, where it has none, in its text."""
+    """Number a message: in its stamp or, where it has none, in its text or number."""
     if hasattr(message, 'header'):
         message.header.stamp.sec = number
     else:
-        message.data = str(number)
+        message.data = type(message.data)(number)
 
 
 def marked(message):
     if hasattr(message, 'header'):
         return message.header.stamp.sec
-    text = getattr(message, 'data', '')
-    return int(text) if str(text).removeprefix('-').isdecimal() else 0
+    text = str(getattr(message, 'data', '')).removesuffix('.0')
+    return int(text) if text.removeprefix('-').isdecimal() else 0
 
 
 def read(folder):
