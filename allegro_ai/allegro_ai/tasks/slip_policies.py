@@ -21,7 +21,7 @@ class Oracle:
     privileged = True
 
     def __init__(self, hand: HandModel, margin: float = 1.4) -> None:
-        """Set the margin over the least grip that holds."""
+        """Set the margin over the least grip that holds; 1.4 did slightly better than 1.25 on 118 training episodes."""
         self._flexion, self._margin = hand.flexion, margin
 
     def share(self, observation: Observation) -> NDArray[Any]:
