@@ -17,6 +17,7 @@ from allegro_ai.training.network_commands import add_options
 from allegro_ai.training.publish import SEEDS_PER_ARM, SETS, publish, same_but_seed
 from allegro_ai.training.random_search import SearchConfig, search
 from allegro_ai.training.structured_commands import add_options as add_structured_options
+from allegro_ai.training.terminal import add_hand_options, status
 from allegro_ai.training.trained import load_trained
 
 
@@ -29,11 +30,11 @@ def add_commands(commands: Any) -> None:
     which = top.add_subparsers(dest='policy', required=True, metavar='POLICY')
     network = which.add_parser('tactile_hold', help='network, PPO with an asymmetric critic after a warm start')
     add_options(network)
-    _shared(network)
+    add_hand_options(network)
     slip_commands.add_training(which)
     structured = which.add_parser('structured', help='thirty numbers with a meaning each, evolution strategy')
     add_structured_options(structured)
-    _shared(structured)
+    add_hand_options(structured)
     train = which.add_parser('linear', help='finger-shared linear policy, random search: 84 numbers, no libraries')
     train.add_argument('--output', type=Path, default=Path('runs/training'), help='folder for the result')
     train.add_argument('--no-touch', action='store_true', help='the arm that may not use touch')
@@ -41,7 +42,7 @@ def add_commands(commands: Any) -> None:
         if p.name != 'touch':
             train.add_argument(f'--{p.name.replace("_", "-")}', type=type(p.default), default=p.default,
                                help=f'{p.doc}, {p.allowed()} {p.unit} (default {p.default})')
-    _shared(train)
+    add_hand_options(train)
     train.set_defaults(run=_train)
     slip_commands.add_commands(commands)
     ship = commands.add_parser(
@@ -52,21 +53,8 @@ def add_commands(commands: Any) -> None:
     ship.add_argument('--object-set', default='H2', choices=sorted(SETS), help='test objects (default H2)')
     ship.add_argument('--version', default='0.1.0', help='semantic version of the bundle')
     ship.add_argument('--replace', action='store_true', help='overwrite an existing folder')
-    _shared(ship)
+    add_hand_options(ship)
     ship.set_defaults(run=_publish)
-
-
-def _shared(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--model', default='v5_sense', help='hand model')
-    parser.add_argument('--side', default='right', help='hand side')
-    parser.add_argument('--workers', type=int, default=0, help='processes (0: one per CPU)')
-
-
-def _line(text: str, *, last: bool = False) -> None:
-    if sys.stderr.isatty():
-        print(f'\r\x1b[K{text}', end='\n' if last else '', file=sys.stderr, flush=True)
-    elif last:
-        print(text, file=sys.stderr, flush=True)
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -76,7 +64,7 @@ def _train(args: argparse.Namespace) -> int:
 
     def progress(update: int, reward: float, elapsed: float) -> None:
         done = update == config.iterations or update % 10 == 0
-        _line(f'update {update}/{config.iterations}  mean return {reward:.1f}  {elapsed:.0f} s', last=done)
+        status(f'update {update}/{config.iterations}  mean return {reward:.1f}  {elapsed:.0f} s', last=done)
 
     with Workers(args.workers) as workers:
         result = search(hand, config, workers, progress)
@@ -100,6 +88,6 @@ def _publish(args: argparse.Namespace) -> int:
         bundle = publish(args.bundle, hand, runs, workers, n=args.episodes, object_set=args.object_set,
                          version=args.version,
                          replace_existing=args.replace,
-                         progress=lambda what, done, total: _line(f'{what}: {done}/{total}', last=done == total))
+                         progress=lambda what, done, total: status(f'{what}: {done}/{total}', last=done == total))
     print(f'{bundle.name} written to {args.bundle}; read {args.bundle / "MODEL_CARD.md"}')
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from allegro_ai.tasks.slip_grips import grips_of
 from allegro_ai.tasks.workers import Workers
 from allegro_ai.training.network_commands import LEARNING, LIMIT_MINUTES
 from allegro_ai.training.slip_settings import SlipSettings
+from allegro_ai.training.terminal import add_hand_options, status
 
 BASELINES = (
     Entrant('keep the grip', 'slip_keep'), Entrant('full squeeze', 'squeeze', {'share': 1.0}),
@@ -38,7 +38,7 @@ def add_training(policies: Any) -> None:
         if p.name != 'touch':
             parser.add_argument(f'--{p.name.replace("_", "-")}', type=type(p.default), default=p.default,
                                 help=f'{p.doc}, {p.allowed()} {p.unit} (default {p.default!r})')
-    _shared(parser)
+    add_hand_options(parser)
     parser.set_defaults(run=_train)
 
 
@@ -51,21 +51,8 @@ def add_commands(commands: Any) -> None:
     parser.add_argument('--seeds', type=int, default=300,
                         help='seeds drawn; those whose event asks nothing of a grip drop out (default 300)')
     parser.add_argument('--json', type=Path, help='write every episode to this file')
-    _shared(parser)
+    add_hand_options(parser)
     parser.set_defaults(run=_evaluate)
-
-
-def _shared(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--model', default='v5_sense', help='hand model')
-    parser.add_argument('--side', default='right', help='hand side')
-    parser.add_argument('--workers', type=int, default=0, help='processes (0: one per CPU)')
-
-
-def _line(text: str, *, last: bool = False) -> None:
-    if sys.stderr.isatty():
-        print(f'\r\x1b[K{text}', end='\n' if last else '', file=sys.stderr, flush=True)
-    elif last:
-        print(text, file=sys.stderr, flush=True)
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -83,7 +70,7 @@ def _train(args: argparse.Namespace) -> int:
     begin = time.monotonic()
     with Workers(args.workers) as workers:
         weights, curve = train_student(hand, settings, workers, minutes=args.minutes,
-                                       progress=lambda text: _line(text, last=text.startswith(('round', 'the limit'))))
+                                       progress=lambda text: status(text, last=text.startswith(('round', 'the limit'))))
     arm = 'touch' if settings.touch else 'no_touch'
     path = args.output / f'slip_{arm}_seed{settings.seed}.npz'
     save_student(path, hand, settings, weights, curve)
@@ -96,10 +83,10 @@ def _evaluate(args: argparse.Namespace) -> int:
     entrants = [*BASELINES, *(Entrant(path.stem, 'slip_student', {'path': str(path)}) for path in args.students)]
     with Workers(args.workers) as workers:
         known = grips_of(hand, range(args.seeds), args.object_set, workers,
-                         progress=lambda done, total: _line(f'least grips: {done}/{total} seeds', last=done == total))
+                         progress=lambda done, total: status(f'least grips: {done}/{total} seeds', last=done == total))
         document = evaluate_slip(
             hand, entrants, known, workers, object_set=args.object_set,
-            progress=lambda done, total: _line(f'{done}/{total} episodes', last=done == total))
+            progress=lambda done, total: status(f'{done}/{total} episodes', last=done == total))
     if args.json:
         args.json.write_text(json.dumps(document, indent=1) + '\n')
     print(f'SlipArrest, simulated, objects {args.object_set}, {len(known)} of {args.seeds} seeds have an episode\n\n'
