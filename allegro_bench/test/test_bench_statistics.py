@@ -11,8 +11,10 @@ from allegro_bench.statistics import (
     most_in_window,
     nearest_rank,
     needed,
+    paired_ratio,
     percentile,
     rank_interval,
+    student_t,
     wilson,
     words,
 )
@@ -144,3 +146,40 @@ def test_figures_need_no_exponent(value, text):
 @given(st.floats(1e-4, 9e6))
 def test_figures_are_close(value):
     assert float(figures(value)) == pytest.approx(value, rel=0.006)
+
+
+@pytest.mark.parametrize(('freedom', 'value'), [(1, 12.7062), (2, 4.30265), (4, 2.77645), (9, 2.26216), (30, 2.04227)])
+def test_student_t_against_published_tables(freedom, value):
+    assert student_t(0.975, freedom) == pytest.approx(value, rel=2e-5)
+
+
+@pytest.mark.parametrize('n', [3, 5, 12])
+def test_the_interval_of_a_paired_ratio_covers_as_often_as_it_says(n):
+    rng = np.random.default_rng(n)
+    hits = 0
+    for _ in range(300):
+        shared = rng.lognormal(0.0, 0.5, n)  # what the machine does to both blocks of a pair
+        found = paired_ratio(1.2 * shared * rng.lognormal(0.0, 0.05, n), shared * rng.lognormal(0.0, 0.05, n))
+        hits += found.lo <= 1.2 <= found.hi
+    assert 0.90 <= hits / 300 <= 1.0
+    assert found.hi / found.lo < 1.5, 'what is common to a pair cancels'
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.floats(0.1, 100.0), st.floats(0.1, 100.0)), min_size=2, max_size=12))
+def test_a_paired_ratio_inverts_when_its_sides_are_exchanged(pairs):
+    a, b = zip(*pairs, strict=True)
+    there, back = paired_ratio(a, b), paired_ratio(b, a)
+    assert there.lo <= there.value <= there.hi
+    assert there.value * back.value == pytest.approx(1.0)
+    if len(pairs) <= 7:  # beyond that the resamples are drawn, and their percentiles are not mirrored to the last digit
+        assert there.lo * back.hi == pytest.approx(1.0)
+
+
+def test_a_paired_ratio_of_few_or_impossible_values():
+    assert paired_ratio([2.0], [1.0]).value == pytest.approx(2.0)
+    assert paired_ratio([2.0], [1.0]).lo is None
+    assert paired_ratio([], []).value is None
+    for a, b in (([1.0], [1.0, 2.0]), ([0.0], [1.0]), ([1.0], [math.nan])):
+        with pytest.raises(ConfigError, match='ratios'):
+            paired_ratio(a, b)
