@@ -207,7 +207,8 @@ def paired_ratio(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> Es
     interval that Student's t gives for the logarithms is computed too and the outer ends of both are taken.
 
     Args:
-        a, b: one positive number per block and pair, in the same order, (n,).
+        a: one positive number per pair, (n,).
+        b: the same of the other backend, in the same order, (n,).
         seed: of the resampling, which is exhaustive up to :data:`ENUMERATED` pairs.
 
     Returns:
