@@ -1,0 +1,213 @@
+"""Which control ticks are replayed, and what the node had heard at each of them.
+
+The recorded commands say when the node ticked: each carries the stamp of the joint state that caused it. Where they
+do not (another controller, no policy, another rate) the ticks lie on a grid of the bundle's own period.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_bench.replay.inputs import Float, Inputs, Mask, Stamps, Stream
+
+Index = NDArray[np.intp]
+
+GAP_PERIODS = 5.0
+"""A pause of so many periods between two ticks begins a new stretch."""
+
+LEAST_STEPS = 5
+"""Shorter stretches are left out."""
+
+CONTACT_PA = 1500.0
+CONTACT_S = 0.1
+"""Without ``policy_state``, the policy is taken to act while two cells are pressed, for at least this long."""
+
+NEAR_SAMPLES = 8
+"""How far from the newest touch sample the one that the node used is looked for: threads and clocks differ a little."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Ticks in order; all arrays (n,) or (n, n_joints).
+
+    Attributes:
+        source: how the ticks were found, a sentence.
+        recorded_ticks: whether they are those of the recorded controller.
+        now_ns: the loop's clock at each tick.
+        joint: row of ``inputs.joints``.
+        touch: row of ``inputs.touch``, -1: none.
+        previous: target in force before the tick, rad; NaN where none is known.
+        answer: target that was recorded in answer to it, rad; NaN where none is known.
+        state: row of ``inputs.states``, -1: the recorded policy made no inference at this tick.
+        runs: (first tick, first tick of RUN, end, begun inside) of each stretch of a policy at work.
+    """
+
+    source: str
+    recorded_ticks: bool
+    now_ns: Stamps
+    joint: Index
+    touch: Index
+    previous: Float
+    answer: Float
+    state: Index
+    runs: tuple[tuple[int, int, int, bool], ...]
+
+    def __len__(self) -> int:
+        return int(self.now_ns.size)
+
+
+def make_plan(inputs: Inputs, period_s: float, rate_tolerance: float) -> Plan:
+    """Find the ticks for a policy of this period.
+
+    Args:
+        inputs: the recording.
+        period_s: control period of the bundle, s.
+        rate_tolerance: relative difference up to which the recorded ticks are taken as they are.
+    """
+    period_ns = round(period_s * 1e9)
+    stamps, received, answers = _recorded(inputs)
+    tick_ns = float(np.median(np.diff(stamps))) if len(stamps) > LEAST_STEPS else 0.0
+    fits = abs(tick_ns - period_ns) <= rate_tolerance * period_ns
+    if fits and (inputs.joints.row_of(stamps) >= 0).mean() > 0.9:
+        return _from_ticks(inputs, period_ns, stamps, received, answers)
+    why = 'nothing in the recording says when a policy ticked' if not tick_ns else \
+        f'the recorded ticks come every {tick_ns * 1e-6:.1f} ms, the policy was made for {period_ns * 1e-6:.1f} ms'\
+        if not fits else 'the recorded commands carry no stamps of joint states'
+    return _from_grid(inputs, period_ns, why)
+
+
+def _recorded(inputs: Inputs) -> tuple[Stamps, Stamps, Float]:
+    """Stamp, arrival and target of each recorded tick; a repeated tick (same stamp) counts once."""
+    source = inputs.commands if inputs.commands is not None and len(inputs.commands) else None
+    if source is None:
+        targets = inputs.columns('target')
+        if inputs.states is None or targets is None:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(inputs.model.joints)))
+        return inputs.states.stamp_ns, inputs.states.received_ns, targets
+    stamps, first = np.unique(source.stamp_ns, return_index=True)
+    return stamps, source.received_ns[first], source.values[first]
+
+
+def _from_ticks(inputs: Inputs, period_ns: int, stamps: Stamps, received: Stamps, answers: Float) -> Plan:
+    known = inputs.joints.row_of(stamps) >= 0
+    stamps, received, answers = stamps[known], received[known], answers[known]
+    state = _rows(inputs.states, stamps)
+    now = received.copy()
+    has = state >= 0
+    if inputs.states is not None and has.any():
+        started = np.full(len(stamps), -1, dtype=np.int64)
+        started[has] = _started(inputs)[state[has]]
+        timed = started > 0
+        # Ticks without an inference are known by their command only, which arrives as much later as in RUN.
+        now -= round(float(np.median((received - started)[timed]))) if timed.any() else 0
+        now[timed] = started[timed]
+    now = np.maximum(now, stamps)
+    near = np.concatenate([[False], np.diff(stamps) < GAP_PERIODS * period_ns])
+    previous = np.full_like(answers, np.nan)
+    previous[1:][near[1:]] = answers[:-1][near[1:]]
+    touch = inputs.touch.newest(now) if inputs.touch is not None else np.full(len(stamps), -1, dtype=np.intp)
+    return Plan('the ticks of the recorded controller, by the stamps of its commands', True, now,
+                inputs.joints.row_of(stamps), _used(inputs, touch, state), previous, answers, state,
+                _runs(inputs, near, state, now))
+
+
+def _rows(stream: Stream | None, stamps: Stamps) -> Index:
+    return np.full(len(stamps), -1, dtype=np.intp) if stream is None else stream.row_of(stamps)
+
+
+def _started(inputs: Inputs) -> Stamps:
+    """When each recorded inference began, ns, joined by its duration; -1 where it cannot be told."""
+    assert inputs.states is not None
+    latency, times = inputs.column('run/latency_ms'), inputs.inferences
+    result = np.full(len(inputs.states), -1, dtype=np.int64)
+    if latency is None or not len(times):
+        return result
+    took = (times.finish_ns - times.start_ns) * 1e-6
+    place = np.searchsorted(times.finish_ns, inputs.states.received_ns, side='right') - 1
+    for back in range(3):
+        row = np.clip(place - back, 0, len(times) - 1)
+        same = (np.abs(took[row] - latency) < 1e-6) & (result < 0) & (place - back >= 0)
+        result[same] = times.start_ns[row][same]
+    return result
+
+
+def _used(inputs: Inputs, touch: Index, state: Index) -> Index:
+    """The touch sample that the node really used, where ``policy_state`` shows the pressure that it saw."""
+    seen = inputs.columns('tactile_tip_pressure')
+    if seen is None or inputs.touch is None:
+        return touch
+    cells = inputs.touch.values[:, inputs.model.tip_taxels] * 1e-3
+    valid = inputs.touch.valid[:, inputs.model.tip_taxels]
+    tips = np.where(valid, cells, 0.0).astype(np.float32)
+    result = touch.copy()
+    for tick in np.flatnonzero((state >= 0) & (touch >= 0)):
+        wanted = seen[state[tick]].astype(np.float32)
+        for offset in sorted(range(-NEAR_SAMPLES, NEAR_SAMPLES + 1), key=abs):
+            row = touch[tick] + offset
+            if 0 <= row < len(tips) and np.array_equal(tips[row], wanted):
+                result[tick] = row
+                break
+    return result
+
+
+def _runs(inputs: Inputs, near: Mask, state: Index, now: Stamps) -> tuple[tuple[int, int, int, bool], ...]:
+    stretches = list(pairwise([*np.flatnonzero(~near).tolist(), len(near)]))
+    numbers = inputs.column('run/number')
+    found = []
+    if numbers is not None and (state >= 0).any():
+        number = np.where(state >= 0, numbers[np.maximum(state, 0)], -1)
+        for begin, end in stretches:
+            first = begin
+            working = np.flatnonzero(state[begin:end] >= 0) + begin
+            starts = [t for i, t in enumerate(working) if i == 0 or number[t] == 0]
+            for start, stop in pairwise([*starts, end]):
+                last = working[working < stop].max() + 1
+                found.append((first, int(start), int(last), bool(number[start] != 0)))
+                first = int(last)
+    elif inputs.touch is not None:
+        pressed = _pressed(inputs, now)
+        for begin, end in stretches:
+            for a, b in _stretches_of(pressed[begin:end]):
+                if (now[begin + b - 1] - now[begin + a]) * 1e-9 >= CONTACT_S:
+                    found.append((begin, begin + a, begin + b, True))
+    else:
+        found = [(begin, begin, end, True) for begin, end in stretches]
+    return tuple((a, b, c, inside) for a, b, c, inside in found if c - b >= LEAST_STEPS)
+
+
+def _pressed(inputs: Inputs, now: Stamps) -> Mask:
+    """Whether at least two cells (one, on hands with fewer than four) are pressed at each time."""
+    touch = inputs.touch
+    assert touch is not None
+    row = touch.newest(now)
+    pressed = ((touch.values > CONTACT_PA) & touch.valid)[np.maximum(row, 0)].sum(axis=1)
+    return np.asarray((row >= 0) & (pressed >= min(2, max(1, touch.values.shape[1] // 2))))
+
+
+def _stretches_of(mask: Mask) -> list[tuple[int, int]]:
+    edges = np.diff(np.concatenate([[0], mask.astype(np.int8), [0]]))
+    return list(zip(np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist(), strict=True))
+
+
+def _from_grid(inputs: Inputs, period_ns: int, why: str) -> Plan:
+    first, last = int(inputs.joints.received_ns[0]), int(inputs.joints.received_ns[-1])
+    now = np.arange(first, last + 1, period_ns, dtype=np.int64)
+    joint = inputs.joints.newest(now)
+    fresh = np.concatenate([[True], joint[1:] != joint[:-1]])
+    now, joint = now[fresh], joint[fresh]
+    touch = inputs.touch.newest(now) if inputs.touch is not None else np.full(len(now), -1, dtype=np.intp)
+    near = np.concatenate([[False], np.diff(now) < GAP_PERIODS * period_ns])
+    previous = np.full((len(now), len(inputs.model.joints)), np.nan)
+    if inputs.commands is not None and len(inputs.commands):
+        row = inputs.commands.newest(now)
+        recent = (row >= 0) & (now - inputs.commands.received_ns[np.maximum(row, 0)] < GAP_PERIODS * period_ns)
+        previous[recent] = inputs.commands.values[row[recent]]
+    answer = np.full_like(previous, np.nan)
+    answer[:-1][near[1:]] = previous[1:][near[1:]]
+    state = np.full(len(now), -1, dtype=np.intp)
+    return Plan(f'a grid of the bundle\'s own period, because {why}', False, now, joint, touch, previous, answer, state,
+                _runs(inputs, near, state, now))
