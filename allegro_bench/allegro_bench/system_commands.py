@@ -10,7 +10,7 @@ from allegro_description.errors import AllegroError
 
 from allegro_bench import environment
 from allegro_bench.meters import METERS
-from allegro_bench.meters.meter import open_meter
+from allegro_bench.meters.opening import open_meter
 
 
 def add_commands(commands: Any) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from allegro_bench.meters import METERS
 from allegro_bench.meters.counter import WrappingCounter
-from allegro_bench.meters.meter import headline, open_meter, window_joules
+from allegro_bench.meters.meter import headline, window_joules
+from allegro_bench.meters.opening import open_meter
 from allegro_bench.meters.none import NoMeter
 from allegro_bench.meters.powercap import PowercapMeter
 from allegro_description.errors import ConfigError, UnknownPlugin

@@ -33,7 +33,7 @@ class WrappingCounter:
         self._limit_w, self._frozen_s = limit_w, frozen_s
         self._counts, self._faults, self._problem = 0, 0, ''
         self._last: int | None = read()
-        self._last_s = self._moved_s = now_s
+        self._last_s = self._moved_s = self._now_s = now_s
 
     def update(self, now_s: float) -> Sample:
         """Read once and add what is new; a reading that cannot be trusted is counted and nothing is added for it."""
@@ -42,10 +42,10 @@ class WrappingCounter:
             if not 0 <= raw <= self._wrap:
                 raise ValueError(f'{raw} is outside 0 … {self._wrap}')
         except (OSError, ValueError) as error:
-            self._last = None
+            self._last, self._now_s = None, now_s
             return self._fault(f'unreadable: {error}')
         before, elapsed = self._last, now_s - self._last_s
-        self._last, self._last_s = raw, now_s
+        self._last, self._last_s, self._now_s = raw, now_s, now_s
         if before is None:
             self._moved_s = now_s
             return self._sample()
@@ -70,4 +70,4 @@ class WrappingCounter:
         return self._sample()
 
     def _sample(self) -> Sample:
-        return Sample(self._counts * self._scale, self._faults, self._problem)
+        return Sample(self._counts * self._scale, self._faults, self._problem, round(self._now_s * 1e9))

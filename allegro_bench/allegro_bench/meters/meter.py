@@ -6,11 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from allegro_description.errors import AllegroError
-
-from allegro_bench.meters import METERS
-
-AUTO = 'auto'
+BOUNDARIES = ('cpu_package', 'gpu_board', 'soc_module', 'dc_in', 'wall', 'battery', 'unknown')
+KINDS = ('counter', 'sampled', 'external', 'battery', 'model')
+QUALITIES = ('measured', 'estimated', 'none')
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +59,26 @@ class Sample:
         joules: since the meter was opened, J.
         faults: how many readings so far could not be trusted; what fell between them is missing from ``joules``.
         problem: the last of them, in words; empty where there was none.
+        t_ns: when it was read, ns of CLOCK_MONOTONIC; None from a meter that does not say.
     """
 
     joules: float
     faults: int = 0
     problem: str = ''
+    t_ns: int | None = None
 
 
 class Meter(Protocol):
-    """An energy source. One object owns the sums and is read from one thread only."""
+    """An energy source. One object owns the sums and is read from one thread only.
+
+    A class may set ``on_request = True``: then ``auto`` leaves it out, because it needs to be told something.
+    """
 
     channels: tuple[Channel, ...]
     reason: str
     """Why there are no channels; empty where there are."""
     guard_s: float
-    """Longest time between two reads, s."""
+    """Longest time between two reads, s: before a counter wraps, or the sampling interval of a source of power."""
 
     def read(self) -> Mapping[str, Sample]:
         """Read every channel now: id to sum."""
@@ -92,37 +95,10 @@ def window_joules(before: Sample, after: Sample) -> float | None:
 
 
 def headline(channels: Iterable[Channel]) -> tuple[str, ...]:
-    """Ids of the first boundary's channels that share no joules, so that they may be summed."""
+    """Ids of the first boundary's channels that share no joules, so that they may be summed; measured before modelled."""
     chosen: list[Channel] = []
-    for channel in channels:
+    for channel in sorted(channels, key=lambda c: c.quality != 'measured'):
         fits = not chosen or channel.boundary == chosen[0].boundary
         if fits and not any(c.id in channel.overlaps for c in chosen):
             chosen.append(channel)
     return tuple(c.id for c in chosen)
-
-
-def open_meter(name: str = AUTO) -> Meter:
-    """Open a meter by name, or with ``auto`` the first one that works here.
-
-    Returns:
-        The meter; with ``auto`` it is ``none`` where nothing can be measured, its ``reason`` saying what was tried.
-
-    Raises:
-        UnknownPlugin: no such meter.
-        MissingDependency: it needs a package that is not installed.
-        ConfigError: it was asked for by name and cannot be read here.
-    """
-    if name != AUTO:
-        meter: Meter = METERS.load(name)()
-        return meter
-    reasons = []
-    for candidate in METERS.names():
-        if candidate == 'none':
-            continue
-        try:
-            found: Meter = METERS.load(candidate)()
-            return found
-        except AllegroError as error:
-            reasons.append(f'{candidate}: {error}')
-    nothing: Meter = METERS.load('none')('; '.join(reasons))
-    return nothing

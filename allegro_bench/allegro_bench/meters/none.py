@@ -12,6 +12,7 @@ class NoMeter:
 
     channels: tuple[Channel, ...] = ()
     guard_s = 3600.0
+    on_request = True
 
     def __init__(self, reason: str = 'switched off: meter is none') -> None:
         """Remember why nothing is measured."""

@@ -29,7 +29,7 @@ from std_srvs.srv import Trigger
 from allegro_bench import environment, result
 from allegro_bench.config import ProfilerConfig
 from allegro_bench.live import Live
-from allegro_bench.meters.meter import open_meter
+from allegro_bench.meters.opening import open_meter
 from allegro_bench.session import Session
 
 SETTLE_NS = 200_000_000
