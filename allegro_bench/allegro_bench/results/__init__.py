@@ -1,0 +1,1 @@
+"""Results of benchmark runs: written, read, computed again, compared and shown."""

@@ -1,0 +1,129 @@
+"""What an inference cost: CPU time, energy, carbon and joules per success, each with what it rests on.
+
+A number of which one block is unknown is unknown: null, and never the sum of the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from allegro_bench.meters.meter import Channel, headline
+from allegro_bench.results import blocks
+from allegro_bench.results.intervals import known, over_blocks
+
+IDLE_DRIFT = 0.05
+"""The idle machine before and after may differ by so much; beyond it there is nothing to subtract."""
+
+JOULES_PER_KWH = 3.6e6
+COMPARABLE = 'measured'
+"""The only quality of energy that enters comparisons and carbon."""
+
+
+def cpu(mine: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """CPU seconds of the measuring process per completed inference, spinning and idle time of its loop included."""
+    spent, done = blocks.total(mine, 'cpu_s'), sum(b['n_completed'] for b in mine)
+    if spent is None or not done:
+        return over_blocks(None, [])
+    return over_blocks(spent / done, [b['cpu_s'] / b['n_completed'] for b in mine if b['n_completed']])
+
+
+def energy(document: Mapping[str, Any], backend: str) -> dict[str, Any]:
+    """Per meter: gross and marginal joules per completed inference, and Wh per hour at the control rate."""
+    mine = [b for b in blocks.of(document, backend) if b['n_completed']]
+    found = {}
+    for meter in document['meters']:
+        name = meter['id']
+        rows = [(b['energy_j'].get(name), b['energy_window_s'], b['n_completed']) for b in mine]
+        whole = bool(rows) and all(j is not None and s for j, s, _ in rows)
+        idle = loaded_idle_w(document, backend, name)
+        found[name] = {
+            'boundary': meter['boundary'], 'quality': meter['quality'],
+            'gross_j_per_inference': _ratio([(j, n) for j, _, n in rows] if whole else []),
+            'marginal_j_per_inference': _ratio(
+                [(j - idle * s, n) for j, s, n in rows] if whole and idle is not None else []),
+            'wh_per_hour': _ratio([(j, s) for j, s, _ in rows] if whole else []),
+        }
+    return found
+
+
+def _ratio(pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    """Sum over sum, with the interval over blocks."""
+    if not pairs:
+        return over_blocks(None, [])
+    return over_blocks(math.fsum(a for a, _ in pairs) / math.fsum(b for _, b in pairs), [a / b for a, b in pairs])
+
+
+def idle_drift(document: Mapping[str, Any], meter: str) -> float | None:
+    """By which part the power of the idle machine changed from before the run to after it; None where unknown."""
+    before, after = (_power(document, kind, meter) for kind in ('idle_before', 'idle_after'))
+    return None if before is None or after is None or not before else abs(after / before - 1.0)
+
+
+def loaded_idle_w(document: Mapping[str, Any], backend: str, meter: str) -> float | None:
+    """What to subtract for marginal energy, W: the loop with the model loaded; None where it is not to be had."""
+    drift = idle_drift(document, meter)
+    return None if drift is None or drift > IDLE_DRIFT else _power(document, 'loaded_idle', meter, backend)
+
+
+def _power(document: Mapping[str, Any], kind: str, meter: str, backend: str | None = None) -> float | None:
+    found = [b['power_w'].get(meter) for b in document['baselines']
+             if b['kind'] == kind and (backend is None or b.get('backend') == backend)]
+    return None if not found or any(p is None for p in found) else fmean(p for p in found if p is not None)
+
+
+def summed(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Ids of the measured meters that share one boundary and no joules, so that they may be added."""
+    fields = Channel.__dataclass_fields__
+    return headline([Channel(**{k: tuple(v) if k == 'overlaps' else v for k, v in m.items() if k in fields})
+                     for m in document['meters'] if m['quality'] == COMPARABLE])
+
+
+def per_success(document: Mapping[str, Any], backend: str, costs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Joules of the policy's computer per successful grasp; None where the quality gate was not run.
+
+    Trials in which energy was metered give it directly (``measured``); else it is joules per inference times
+    inferences per success (``derived``). No success: unknown, not infinite.
+    """
+    for row in document['quality']:
+        if row['backend'] != backend or row['stage'] != 'closed_loop':
+            continue
+        direct, calls = row.get('j_per_success'), row.get('inferences_per_success')
+        if direct is not None:
+            return {**{k: direct[k] for k in ('value', 'lo', 'hi')}, 'kind': 'measured'}
+        joules = gross_j(document, costs)
+        if joules is None or calls is None or calls['value'] is None:
+            return {'value': None, 'lo': None, 'hi': None, 'kind': 'derived'}
+        ends = [None if calls[k] is None else joules * calls[k] for k in ('value', 'lo', 'hi')]
+        return {**dict(zip(('value', 'lo', 'hi'), ends, strict=True)), 'kind': 'derived'}
+    return None
+
+
+def gross_j(document: Mapping[str, Any], costs: Mapping[str, Any]) -> float | None:
+    """Gross joules per inference over the meters that may be added; None where there are none or one is unknown."""
+    values = [known(costs[m]['gross_j_per_inference']) for m in summed(document)]
+    return math.fsum(v for v in values if v is not None) if values and None not in values else None
+
+
+def carbon(document: Mapping[str, Any], costs: Mapping[str, Any],
+           success: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Operational grams of CO2e; None without a measured meter or without an intensity, for which there is no default.
+
+    ``sci`` stands only where embodied carbon was stated: without it the number is operational carbon and no SCI.
+    """
+    grid, joules = document['run'].get('carbon_intensity'), gross_j(document, costs)
+    if grid is None or joules is None:
+        return None
+    intensity, embodied = grid['intensity_g_per_kwh'], grid.get('embodied_g_per_hour')
+    watts = math.fsum(w for m in summed(document) if (w := known(costs[m]['wh_per_hour'])) is not None)
+    per_j = intensity / JOULES_PER_KWH
+    grasp = None if success is None else success['value']
+    return {
+        'g_per_inference': joules * per_j, 'g_per_hour': watts * 1e-3 * intensity,
+        'g_per_success': None if grasp is None else grasp * per_j,
+        'sci': None if embodied is None else {'g_per_hour': watts * 1e-3 * intensity + embodied},
+        'intensity_g_per_kwh': intensity, 'zone': grid['zone'], 'year': grid['year'], 'source': grid['source'],
+        'kind': grid['kind'], 'embodied_g_per_hour': embodied,
+    }
