@@ -14,6 +14,8 @@ setup(
         ('share/' + NAME, ['package.xml']),
         ('share/' + NAME + '/schema', glob('schema/*.json')),
         ('share/' + NAME + '/results', glob('results/*.json')),
+        ('share/' + NAME + '/carbon', glob('carbon/*.csv')),
+        ('share/' + NAME + '/rules', glob('rules/*')),
     ],
     install_requires=['setuptools', 'numpy', 'pyyaml'],
     extras_require={'bags': ['mcap', 'rosbags'], 'report': ['plotly'], 'test': ['pytest', 'hypothesis']},

@@ -58,9 +58,10 @@ def window(before: Marks, after: Marks, begin_ns: int | None = None, end_ns: int
     """Energy between two marks.
 
     Args:
-        before, after: marks.
-        begin_ns, end_ns: first release and end of the last period (CLOCK_MONOTONIC) of the block that the energy is
-            said to be of; marks that do not enclose exactly this block give no energy. None: not checked.
+        before: marks at its begin.
+        after: marks at its end.
+        begin_ns: first release (CLOCK_MONOTONIC) of the block that the energy is said to be of; None: not checked.
+        end_ns: end of its last period. Marks that do not enclose exactly this block give no energy.
     """
     joules: dict[str, float | None] = {}
     problems, marks, seconds = {}, {}, None
@@ -96,7 +97,7 @@ def _misplaced(first_ns: int | None, last_ns: int | None, begin_ns: int | None, 
         if off < 0:
             return f'read from another window: the {name} reading lies {-off:.3f} s inside the block'
         if off > most:
-            return f'read from another window: the {name} reading lies {off:.3f} s outside the block, allowed {most:.3f}'
+            return f'read from another window: the {name} reading lies {off:.3f} s outside the block, allowed {most:g}'
     return ''
 
 

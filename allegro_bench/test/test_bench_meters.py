@@ -10,8 +10,8 @@ import pytest
 from allegro_bench.meters import METERS
 from allegro_bench.meters.counter import WrappingCounter
 from allegro_bench.meters.meter import headline, window_joules
-from allegro_bench.meters.opening import open_meter
 from allegro_bench.meters.none import NoMeter
+from allegro_bench.meters.opening import open_meter
 from allegro_bench.meters.powercap import PowercapMeter
 from allegro_description.errors import ConfigError, UnknownPlugin
 from hypothesis import given

@@ -95,7 +95,7 @@ def window_joules(before: Sample, after: Sample) -> float | None:
 
 
 def headline(channels: Iterable[Channel]) -> tuple[str, ...]:
-    """Ids of the first boundary's channels that share no joules, so that they may be summed; measured before modelled."""
+    """Ids of the first boundary's channels that share no joules, so that they may be summed; measured ones first."""
     chosen: list[Channel] = []
     for channel in sorted(channels, key=lambda c: c.quality != 'measured'):
         fits = not chosen or channel.boundary == chosen[0].boundary
