@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from allegro_bench.carbon import Intensity, section
 from allegro_bench.meters.meter import Channel, headline
 from allegro_bench.results import blocks
 from allegro_bench.results.intervals import known, over_blocks
@@ -17,7 +18,6 @@ from allegro_bench.results.intervals import known, over_blocks
 IDLE_DRIFT = 0.05
 """The idle machine before and after may differ by so much; beyond it there is nothing to subtract."""
 
-JOULES_PER_KWH = 3.6e6
 COMPARABLE = 'measured'
 """The only quality of energy that enters comparisons and carbon."""
 
@@ -36,7 +36,7 @@ def energy(document: Mapping[str, Any], backend: str) -> dict[str, Any]:
     found = {}
     for meter in document['meters']:
         name = meter['id']
-        rows = [(b['energy_j'].get(name), b['energy_window_s'], b['n_completed']) for b in mine]
+        rows = [(b['energy_j'].get(name), seconds(b, name), b['n_completed']) for b in mine]
         whole = bool(rows) and all(j is not None and s for j, s, _ in rows)
         idle = loaded_idle_w(document, backend, name)
         found[name] = {
@@ -46,6 +46,15 @@ def energy(document: Mapping[str, Any], backend: str) -> dict[str, Any]:
                 [(j - idle * s, n) for j, s, n in rows] if whole and idle is not None else []),
             'wh_per_hour': _ratio([(j, s) for j, s, _ in rows] if whole else []),
         }
+    return found
+
+
+def seconds(block: Mapping[str, Any], meter: str) -> float | None:
+    """Length of a meter's window in a block, s: between its two readings, where their times are known."""
+    first, last, *_ = block.get('energy_marks', {}).get(meter) or (None, None)
+    if first is not None and last is not None:
+        return float(last - first) * 1e-9
+    found: float | None = block['energy_window_s']
     return found
 
 
@@ -107,23 +116,12 @@ def gross_j(document: Mapping[str, Any], costs: Mapping[str, Any]) -> float | No
     return math.fsum(v for v in values if v is not None) if values and None not in values else None
 
 
-def carbon(document: Mapping[str, Any], costs: Mapping[str, Any],
+def carbon(document: Mapping[str, Any], costs: Mapping[str, Any], rate_hz: float | None,
            success: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Operational grams of CO2e; None without a measured meter or without an intensity, for which there is no default.
-
-    ``sci`` stands only where embodied carbon was stated: without it the number is operational carbon and no SCI.
-    """
-    grid, joules = document['run'].get('carbon_intensity'), gross_j(document, costs)
-    if grid is None or joules is None:
+    """Grams of CO2e; None without a measured meter or without an intensity, for which there is no default."""
+    grid = document['run'].get('carbon_intensity')
+    if grid is None:
         return None
-    intensity, embodied = grid['intensity_g_per_kwh'], grid.get('embodied_g_per_hour')
-    watts = math.fsum(w for m in summed(document) if (w := known(costs[m]['wh_per_hour'])) is not None)
-    per_j = intensity / JOULES_PER_KWH
-    grasp = None if success is None else success['value']
-    return {
-        'g_per_inference': joules * per_j, 'g_per_hour': watts * 1e-3 * intensity,
-        'g_per_success': None if grasp is None else grasp * per_j,
-        'sci': None if embodied is None else {'g_per_hour': watts * 1e-3 * intensity + embodied},
-        'intensity_g_per_kwh': intensity, 'zone': grid['zone'], 'year': grid['year'], 'source': grid['source'],
-        'kind': grid['kind'], 'embodied_g_per_hour': embodied,
-    }
+    intensity = Intensity(grid['intensity_g_per_kwh'], grid['zone'], grid['year'], grid['source'], grid['kind'])
+    return section(gross_j(document, costs), intensity, rate_hz, j_per_success=None if success is None
+                   else success['value'], embodied_g_per_hour=grid.get('embodied_g_per_hour'))

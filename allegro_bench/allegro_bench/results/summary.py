@@ -50,6 +50,7 @@ def _entry(document: Mapping[str, Any], folder: Path, name: str, floor: float | 
     engine = [e for b in mine if (e := engine_of(folder, b)) is not None]
     expected, done = sum(map(len, runs)), sum(int((~r.skipped).sum()) for r in runs)
     p99 = known(response['p99'])
+    rate = done / (expected * blocks.period_ns(workload) * 1e-9) if expected else None
     costs = energy(document, name)
     success = per_success(document, name, costs)
     return {
@@ -60,13 +61,13 @@ def _entry(document: Mapping[str, Any], folder: Path, name: str, floor: float | 
         'engine_ms': distribution([e * 1e-6 for e in engine], second) if len(engine) == len(mine) else None,
         'jitter_us': distribution([r.jitter_ns() * 1e-3 for r in runs], second),
         'miss': misses(runs, blocks.deadline_ns(workload), second),
-        'achieved_rate_hz': done / (expected * blocks.period_ns(workload) * 1e-9) if expected else None,
+        'achieved_rate_hz': rate,
         'floor_ms': floor,
         'at_floor': None if floor is None or p99 is None else p99 < FLOOR_FACTOR * floor,
         'cpu_s_per_inference': cpu(mine),
         'energy': costs,
         'j_per_success': success,
-        'carbon': carbon(document, costs, success),
+        'carbon': carbon(document, costs, rate, success),
     }
 
 
