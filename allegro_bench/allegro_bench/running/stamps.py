@@ -6,6 +6,7 @@ that writing a stamp never waits for memory.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 
@@ -87,8 +88,6 @@ class StampBuffer:
         """Let go of the memory."""
         for view in (self.head, self.start, self.finish, self.engine_start, self.engine_finish):
             view.release()
-        try:
+        with contextlib.suppress(BufferError):  # an array still looks at it; it goes with the array
             self._map.close()
-        except BufferError:  # an array still looks at it; it goes with the array
-            pass
         os.close(self.descriptor)
