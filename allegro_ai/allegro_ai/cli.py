@@ -30,8 +30,8 @@ LIGHT = {'allegro_ai.bundle_commands': ('list', 'bundle'), 'allegro_ai.importing
          'allegro_ai.backend_commands': ('backends', 'ladder')}
 """Modules whose ``add_commands(subparsers)`` registers these commands; they import quickly."""
 
-SIMULATED = {'allegro_ai.training.commands': ('train', 'publish', 'evaluate-slip'),
-             'allegro_ai.evaluation.commands': ('evaluate', 'gallery', 'tune-baseline')}
+SIMULATED = {'allegro_ai.training.commands': ('train', 'publish', 'evaluate-slip', 'publish-slip'),
+             'allegro_ai.evaluation.commands': ('evaluate', 'gallery', 'tune-baseline', 'choose-masses')}
 """The same for commands that need the simulator; imported only when one of them, or the help, is asked for."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from allegro_ai.structured_policy import (
     GRAVITY,
     HALF_PRESSURE_KPA,
     MEMORIES,
+    PER_LIMIT,
+    RELIEF_AT_MOST,
     SLOW,
     Array32,
     StructuredLayout,
@@ -57,6 +60,12 @@ class _Weaver:
         """``x @ matrix``."""
         return self.op('MatMul', x, self.constant(name, matrix))
 
+    def hardest(self, x: str) -> str:
+        """Largest number of each row, (batch, 1)."""
+        output = f'largest_{len(self.nodes)}'
+        self.nodes.append(helper.make_node('ReduceMax', [x], [output], name=output, axes=[1], keepdims=1))
+        return output
+
     def total(self, *names: str) -> str:
         """Their sum."""
         result = names[0]
@@ -94,12 +103,19 @@ def build_structured_onnx(model: HandModel, parameters: NDArray[np.floating], to
         w.into(displaced, 'closure', v['closure'] * everyone),
         w.times(fresh, 'pushed', -v['pushed']),
         w.into(motion, 'motion', v['motion'] * np.eye(k) + v['motion_hand'] * everyone))
+    relief = ''
     if touch:
         pressure = 'tactile_tip_pressure'
         squashed = w.op('Div', pressure, w.op('Add', pressure, w.constant('half_pressure_kpa', HALF_PRESSURE_KPA)))
         squashed = w.op('Mul', squashed, 'tactile_valid')
         rate = w.op('Mul', w.times(w.op('Abs', 'tactile_tip_rate'), 'rate_scale', 0.5), 'tactile_valid')
         event = w.op('Max', w.op('Mul', event, 'keep'), rate)
+        allowed = w.into('grip_class', 'per_limit', PER_LIMIT)
+        share = w.op('Mul', w.op('Mul', pressure, 'tactile_valid'), allowed)
+        excess = w.op('Clip', w.op('Sub', share, w.constant('relief_from', v['relief_from'])),
+                      w.constant('none', 0.0), w.constant('relief_at_most', RELIEF_AT_MOST))
+        relief = w.total(w.times(excess, 'relief', -v['relief']),
+                         w.times(w.hardest(excess), 'relief_hand', -v['relief_hand']))
         feedback = w.total(
             feedback, w.into(squashed, 'pressure', v['pressure'] * np.eye(k) + v['pressure_hand'] * everyone),
             w.into(event, 'event', v['event'] * np.eye(k) + v['event_hand'] * everyone))
@@ -110,9 +126,12 @@ def build_structured_onnx(model: HandModel, parameters: NDArray[np.floating], to
     known = w.op('Mul', 'gravity_palm', 'gravity_valid')
     gravity = w.into(known, 'gravity', [[v[f'gravity_{axis}'] / GRAVITY] for axis in 'xyz'])
     factor = w.into('grip_class', 'feedback_factor', [[v['feedback_fragile']], [1.0], [1.0]])
-    drive = w.total(w.op('Mul', feedback, factor), squeeze, gravity)
+    drive = w.total(w.op('Mul', feedback, factor), squeeze, gravity, *([relief] if relief else ()))
     flexes, weights = 1.0 - layout.side, _constant(layout.weights, v)
-    back = w.into(drive, 'weights', layout.back * weights)
+    softer = _constant(partial(layout.weights, fragile=True), v) - weights
+    fragile = w.into('grip_class', 'fragile', [[1.0], [0.0], [0.0]])
+    back = w.total(w.into(drive, 'weights', layout.back * weights),
+                   w.into(w.op('Mul', drive, fragile), 'softer', layout.back * softer))
     resist = w.times(moved, 'stiffness', flexes * v['stiffness'] + layout.side * v['side_stiffness'])
     damp = w.times('joint_delta', 'damping', flexes * v['damping'] * 10.0)
     wanted = w.op('Sub', w.op('Add', back, w.constant('offset', _constant(layout.offset, v))),

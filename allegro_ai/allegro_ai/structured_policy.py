@@ -1,9 +1,10 @@
-"""The structured policy: thirty numbers with a meaning each, small enough to be found by an evolution strategy.
+"""The structured policy: three dozen numbers with a meaning each, few enough to be found by an evolution strategy.
 
 Every finger has a drive: a squeeze by grip class, plus feedback from how far it was moved out of its posture, how hard
 it is loaded, what it remembers of recent motion and of recent events at the tips, and where gravity points if somebody
-knows. The drive goes to the flexion joints by a weight each; abduction and opposition take a constant offset and resist
-being moved. Memory is a recurrent state of three numbers per finger, zero at the start.
+knows; pressure above a share of what the class allows takes from it. The drive goes to the flexion joints by a weight
+each, some of them by class; abduction and opposition take a constant offset and resist being moved. Memory is a
+recurrent state of three numbers per finger, zero at the start.
 
 This is the numpy twin, batch first and in float32, used for training; :mod:`allegro_ai.structured_graph` writes the
 same arithmetic as an ONNX graph, and a test holds both to 1e-5.
@@ -17,9 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 from allegro_description.errors import ConfigError
 from allegro_description.model import HandModel
+from allegro_description.simulation.episode import GRIP_FORCE_N
 from numpy.typing import NDArray
 
 from allegro_ai.action import default_scale
+from allegro_ai.observation import GRIP_CLASSES
 
 Array32 = NDArray[np.float32]
 
@@ -28,6 +31,8 @@ GRAVITY = 9.81
 SLOW = 0.05         # share of the way that the slow mean of a finger's displacement goes in one step
 MEMORIES = 3        # per finger: slow mean, motion, events at the tip
 KEEP_AT_MOST = 0.99
+KPA_PER_N = 10.0    # of a fingertip, as assumed; cells differ by a factor of six
+RELIEF_AT_MOST = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +51,10 @@ PARAMETERS = (
     Parameter('squeeze_normal', 'drive for normal objects', 0.8, 0.2),
     Parameter('squeeze_robust', 'drive for robust objects', 0.8, 0.2),
     Parameter('feedback_fragile', 'factor of all feedback for fragile objects', 0.1, 0.1),
-    Parameter('proximal', 'weight of the first flexion joint, the second has 1', -1.0, 0.4),
+    Parameter('proximal', 'weight of the first flexion joint, the second has 1', -0.8, 0.3),
+    Parameter('proximal_fragile', 'the same for fragile objects', -0.8, 0.3),
     Parameter('distal', 'weight of the last flexion joint', 1.0, 0.2),
+    Parameter('distal_fragile', 'the same for fragile objects', 1.0, 0.2),
     Parameter('thumb_medial', 'weight of the first flexion joint of the thumb', 1.0, 0.2),
     Parameter('thumb_distal', 'weight of the last joint of the thumb', 1.0, 0.2),
     Parameter('index', 'weight of the index finger, the middle finger has 1', 1.0, 0.15),
@@ -70,12 +77,21 @@ PARAMETERS = (
     Parameter('gravity_z', 'gravity along the fingers', 0.0, 0.15),
     Parameter('pressure', 'own pressure p / (p + 10 kPa)', 0.0, 0.2, True),
     Parameter('pressure_hand', 'mean pressure of all tips', 0.0, 0.2, True),
+    Parameter('relief', 'own pressure above the allowed share', 0.0, 0.2, True),
+    Parameter('relief_hand', 'the largest of these', 0.2, 0.2, True),
+    Parameter('relief_from', 'allowed share of the force limit of the class', 0.6, 0.15, True),
     Parameter('event', 'own memory of tactile events', 0.0, 0.15, True),
     Parameter('event_hand', 'mean memory of tactile events', 0.1, 0.2, True),
 )
 """All numbers of the policy, in the order of the flat vector."""
 
+BY_CLASS = ('proximal', 'distal')
+"""Weights that fragile objects have of their own."""
+
 NAMES = tuple(p.name for p in PARAMETERS)
+PER_LIMIT = np.array([[1.0 / (KPA_PER_N * GRIP_FORCE_N[grip])] for grip in GRIP_CLASSES], dtype=np.float32)
+"""Share of the force limit per kPa by class, (3, 1)."""
+
 PUBLIC = ('joint_target_error', 'joint_delta', 'last_action', 'gravity_palm', 'gravity_valid', 'grip_class')
 TOUCH = ('tactile_tip_pressure', 'tactile_tip_rate', 'tactile_valid')
 
@@ -138,11 +154,12 @@ class StructuredLayout:
         self.offsets = {'spread': at(*aside[0]) - at(*aside[2]), 'thumb_rotation': at(aside[3][0]),
                         'thumb_opposition': at(*aside[3][1:])}
 
-    def weights(self, values: Mapping[str, Array32]) -> Array32:
-        """Weight of the drive on each joint, (…, n_joints), from parameters (…, 1)."""
+    def weights(self, values: Mapping[str, Array32], fragile: bool = False) -> Array32:
+        """Weight of the drive on each joint, (…, n_joints), from parameters (…, 1); for fragile objects or others."""
         total: Array32 = np.ones(1, dtype=np.float32)
         for name, place in self.roles.items():
-            total = total * (1.0 + (values[name] - 1.0) * place)
+            value = values[f'{name}_fragile' if fragile and name in BY_CLASS else name]
+            total = total * (1.0 + (value - 1.0) * place)
         return total
 
     def offset(self, values: Mapping[str, Array32]) -> Array32:
@@ -181,6 +198,7 @@ class StructuredPolicy:
         self.layout, self._values = StructuredLayout(model), named(parameters)
         values = self._values
         self._weights, self._offset, self._keep = self.layout.weights(values), self.layout.offset(values), keep(values)
+        self._softer = self.layout.weights(values, fragile=True) - self._weights
         self._touch = any(np.any(values[p.name]) for p in PARAMETERS if p.touch)
         self._memory = np.zeros((0, MEMORIES, self.layout.fingers), dtype=np.float32)
 
@@ -205,6 +223,7 @@ class StructuredPolicy:
         motion = np.maximum(self._keep * motion, np.abs(fresh))
         feedback = (v['load'] * load + v['load_hand'] * mean(load) + v['closure'] * mean(displaced)
                     - v['pushed'] * fresh + v['motion'] * motion + v['motion_hand'] * mean(motion))
+        relief = np.float32(0.0)
         if self._touch:
             pressure = observation['tactile_tip_pressure']
             known = observation['tactile_valid']
@@ -213,6 +232,9 @@ class StructuredPolicy:
             event = np.maximum(self._keep * event, known * rate)
             feedback = (feedback + v['pressure'] * squashed + v['pressure_hand'] * mean(squashed)
                         + v['event'] * event + v['event_hand'] * mean(event))
+            share = known * pressure * (observation['grip_class'] @ PER_LIMIT)
+            excess = np.clip(share - v['relief_from'], 0.0, np.float32(RELIEF_AT_MOST))
+            relief = v['relief'] * excess + v['relief_hand'] * excess.max(axis=1, keepdims=True)
         self._memory = np.stack([slow + np.float32(SLOW) * fresh, motion, event], axis=1)
         grip = observation['grip_class']
         gravity = observation['gravity_palm'] * observation['gravity_valid'] * np.float32(1.0 / GRAVITY)
@@ -220,11 +242,11 @@ class StructuredPolicy:
         drive = (v['squeeze_fragile'] * fragile + v['squeeze_normal'] * normal + v['squeeze_robust'] * robust
                  + v['gravity_x'] * gravity[:, 0:1] + v['gravity_y'] * gravity[:, 1:2]
                  + v['gravity_z'] * gravity[:, 2:3]
-                 + feedback * (1.0 + (v['feedback_fragile'] - 1.0) * fragile))
+                 + feedback * (1.0 + (v['feedback_fragile'] - 1.0) * fragile) - relief)
         flexion = (1.0 - layout.side) * (v['stiffness'] * moved + v['damping'] * 10.0 * observation['joint_delta'])
         aside = layout.side * v['side_stiffness'] * moved
-        return np.asarray(np.tanh((drive @ layout.back) * self._weights + self._offset - flexion - aside),
-                          dtype=np.float32)
+        driven = (drive @ layout.back) * (self._weights + fragile * self._softer)
+        return np.asarray(np.tanh(driven + self._offset - flexion - aside), dtype=np.float32)
 
 
 def mean(x: Array32) -> Array32:

@@ -118,7 +118,7 @@ def test_tracking_reflex_uses_no_touch() -> None:
 def test_oracle_plans_with_what_only_it_knows() -> None:
     """More weight, more push and less friction ask for more force; a tip above its cap is loosened."""
     numbers = {**QUIET, 'cap': 0.8, 'margin': 1.0, 'feedback': 0.3, 'alarm': 0.0, 'coupling': 0.5, 'splay': 0.0,
-               'opposition': 0.0, 'twist': 0.0, 'thumb': 1.0}
+               'opposition': 0.0, 'twist': 0.0, 'thumb': 1.0, 'proximal': 1.0, 'distal': 1.0}
     policy = make_policy(HAND, 'oracle', numbers)
     assert policy.privileged  # type: ignore[attr-defined]
 

@@ -91,9 +91,10 @@ def test_a_student_learns_from_recorded_episodes_and_comes_back_from_its_file(mo
     weights = network_module.weights_of(network)
     path = tmp_path / 'run' / 'student.npz'
     save_student(path, HAND, SlipSettings(seed=4), weights, [{'round': 1.0, 'success': 0.5}])
-    again, touch, seed = load_student(path, HAND)
-    assert (touch, seed) == (True, 4)
-    assert all((again[k] == v).all() for k, v in weights.items())
+    again = load_student(path, HAND)
+    assert (again.touch, again.seed, again.hidden, again.settings['rounds']) == (True, 4, 64, SlipSettings().rounds)
+    assert again.curve == [{'round': 1.0, 'success': 0.5}]
+    assert all((again.weights[k] == v).all() for k, v in weights.items())
     assert make_policy(HAND, 'slip_student', {'path': str(path)}).extras == ('slip_probability',)
     with pytest.raises(ConfigError, match='train again for v5_sense_left'):
         load_student(path, load_hand('v5_sense', 'left'))

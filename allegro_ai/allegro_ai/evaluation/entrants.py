@@ -13,7 +13,7 @@ import numpy as np
 from allegro_description.errors import ConfigError, UnknownName
 from allegro_description.model import HandModel
 
-from allegro_ai.tasks.baselines import BASELINES, SPACES, arguments_of
+from allegro_ai.tasks.baselines import BASELINES, FORESIGHT, SPACES, arguments_of, oracle_plans
 from allegro_ai.tasks.policies import POLICIES, make_policy
 
 PATHS = ('path',)
@@ -85,6 +85,8 @@ def _found(what: str, hand: HandModel) -> tuple[str, dict[str, Any]]:
     name = BASELINES.get(what, what)
     if name in SPACES:
         return name, dict(arguments_of(name, {}))
+    if name == FORESIGHT:
+        return name, {'plans': oracle_plans()}
     if name in POLICIES.names() and name not in ('linear', 'network', 'bundle'):
         return name, {}
     path = Path(what).expanduser()

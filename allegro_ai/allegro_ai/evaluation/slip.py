@@ -60,7 +60,7 @@ def run_piece(
 
     def watch(lanes: SlipLanes, which: Places, observation: Observation, action: NDArray[Any]) -> None:
         now = which[lanes.clock[which] >= FIRST_STEP]
-        word = _detector(acting, observation)
+        word = detector_word(acting, observation)
         if word is not None and now.size:
             said.append(word[now])
             truth.append(lanes.judge.slipping[now].copy())
@@ -72,7 +72,7 @@ def run_piece(
     return Piece(results, np.concatenate(said), np.concatenate(truth), np.concatenate(owner))
 
 
-def _detector(policy: Any, observation: Observation) -> NDArray[np.float32] | None:
+def detector_word(policy: Any, observation: Observation) -> NDArray[np.float32] | None:
     """What the policy says about slipping, (batch,); None if it says nothing."""
     extra = getattr(policy, 'extra', {})
     if SLIP in extra:
@@ -120,7 +120,7 @@ def _row(name: str, pieces: Sequence[Piece], threshold: float) -> dict[str, Any]
         'slip_mm': _quantiles(slip), 'latency_s': _quantiles(latency), 'squeeze': _quantiles(squeeze),
         'events': {event: _rate(r.success for r in results if r.event == event)
                    for event in dict.fromkeys(r.event for r in results)},
-        'detector': _judge_detector(pieces, threshold), 'episodes': [asdict(r) for r in results],
+        'detector': _judgedetector_word(pieces, threshold), 'episodes': [asdict(r) for r in results],
     }
 
 
@@ -136,7 +136,7 @@ def _quantiles(values: Sequence[float]) -> dict[str, float | None]:
     return {name: float(np.percentile(kept, q)) if kept else None for name, q in (('median', 50), ('p95', 95))}
 
 
-def _judge_detector(pieces: Sequence[Piece], threshold: float) -> dict[str, Any] | None:
+def _judgedetector_word(pieces: Sequence[Piece], threshold: float) -> dict[str, Any] | None:
     if not any(piece.said.size for piece in pieces):
         return None
     said, truth = np.concatenate([p.said for p in pieces]), np.concatenate([p.truth for p in pieces])

@@ -18,7 +18,7 @@ from allegro_description.errors import UnknownName
 from allegro_description.model import HandModel
 
 from allegro_ai.evaluation.trials import Trial, run_trials
-from allegro_ai.tasks.baselines import SPACES, Ranges, arguments_of
+from allegro_ai.tasks.baselines import FORESIGHT, SPACES, Ranges, arguments_of
 from allegro_ai.tasks.vector import VERSION
 from allegro_ai.tasks.workers import Work, Workers
 
@@ -26,6 +26,7 @@ FIRST_SEED = 700_000_000            # of the training set; far from what learner
 GRID = tuple(round(0.1 * k, 1) for k in range(1, 11))
 ELITE, SMALLEST_SPREAD, FIRST_SPREAD = 0.25, 0.03, 0.15     # shares of the candidates and of a range
 CHUNK = 20
+PLANS, PLAN_SPREAD = 6, 0.2        # plans that are kept at most; spread of the pool, shares of a range
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +102,65 @@ def tune(
     }
 
 
+def choose_plans(
+    hand: HandModel, config: TuneConfig, workers: Workers,
+    progress: Progress = lambda done, total, text: None,
+) -> dict[str, Any]:
+    """Choose the oracle's sets of numbers that are worth rehearsing, best first, from a pool around the tuned one.
+
+    All run the same training episodes; one after the other the set is taken that succeeds most often where those
+    taken before it did not.
+
+    Returns:
+        What ``policies/baselines.json`` keeps of it: plans, their success on fresh episodes, and how they were found.
+    """
+    begin, oracle = time.monotonic(), 'oracle'
+    space, rng = SPACES[oracle], np.random.default_rng([config.seed, 11])
+    mean = _unit(arguments_of(oracle, {}), space)
+    drawn = np.clip(mean + PLAN_SPREAD * rng.normal(size=(config.population, len(space))), 0.0, 1.0)
+    drawn[0] = mean
+    pool = [_numbers(row, space) for row in drawn]
+    runs = _trials(hand, oracle, pool, range(config.final), workers)
+    progress(1, 2, f'{config.population} sets of numbers on {config.final} episodes')
+    wins = np.array([[t.success for t in row] for row in runs])
+    taken: list[int] = []
+    covered = np.zeros(wins.shape[1], dtype=bool)
+    while len(taken) < PLANS:
+        gain = (wins & ~covered).sum(axis=1)
+        if not gain.any():
+            break
+        taken.append(int(np.argmax(gain)))
+        covered |= wins[taken[-1]]
+    plans = [{k: round(v, 5) for k, v in pool[k].items()} for k in taken]
+    fresh = range(config.final, config.final + config.final)
+    together = np.mean([t.success for t in _trials(hand, FORESIGHT, [{'plans': plans}], fresh, workers)[0]])
+    alone = np.mean([t.success for t in _trials(hand, oracle, pool[:1], fresh, workers)[0]])
+    progress(2, 2, f'{len(plans)} plans: {together:.2f}, one alone {alone:.2f}')
+    return {
+        'plans': plans, 'success': round(float(together), 4), 'success_before': round(float(alone), 4),
+        'episodes': config.final, 'seeds': [FIRST_SEED + fresh.start, FIRST_SEED + fresh.stop - 1],
+        'object_set': 'train', 'levels': list(LEVELS), 'task': VERSION, 'hand': hand.name,
+        'search': {'population': config.population, 'final': config.final, 'seed': config.seed,
+                   'method': 'greedy cover', 'covered': round(float(covered.mean()), 4)},
+        'command': f'allegro-ai tune-baseline {FORESIGHT} --population {config.population} --final {config.final} '
+                   f'--seed {config.seed}',
+        'wall_s': round(time.monotonic() - begin, 1),
+    }
+
+
 def _scores(
     hand: HandModel, name: str, candidates: Sequence[Mapping[str, float]], offsets: range, workers: Workers
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Success of each candidate on the same episodes; a smaller torque decides between equals."""
+    found = _trials(hand, name, candidates, offsets, workers)
+    return np.array([np.mean([t.success for t in rows]) - 1e-3 * np.mean([t.torque_nm for t in rows])
+                     for rows in found])
+
+
+def _trials(
+    hand: HandModel, name: str, candidates: Sequence[Mapping[str, Any]], offsets: range, workers: Workers
+) -> list[list[Trial]]:
+    """Each candidate on the same episodes, in their order."""
     pieces = []
     for k, candidate in enumerate(candidates):
         for first in range(0, len(offsets), CHUNK):
@@ -115,8 +171,7 @@ def _scores(
     found: list[list[Trial]] = [[] for _ in candidates]
     for k, future in pieces:
         found[k] += future.result()
-    return np.array([np.mean([t.success for t in rows]) - 1e-3 * np.mean([t.torque_nm for t in rows])
-                     for rows in found])
+    return found
 
 
 def _unit(numbers: Mapping[str, float], space: Ranges) -> np.ndarray[Any, Any]:

@@ -8,7 +8,8 @@ B2  max_squeeze       all the torque that the clamp allows
 B3  tactile_reflex    one squeeze for all fingers: up at pressure jumps and lost contacts, else back down
 B4  finger_reflex     the same finger by finger
 B5  tracking_reflex   no touch: up when joints are moved by what they hold, and when they give way
-B7  oracle            knows object, forces and what pushes: plans and regulates the force of each fingertip
+B7  foresight         an oracle: knows object, forces and what pushes, plans and regulates the force of each fingertip,
+                      and rehearses each episode with a few sets of numbers to keep the best (:mod:`.foresight`)
 === ================= ==================================================================================
 
 B6, a policy retrained without touch, is a training result and not a program. All of them squeeze along the flexion
@@ -37,6 +38,7 @@ Actions = NDArray[Any]
 Ranges = Mapping[str, tuple[float, float, float]]
 """Lowest value, value before any search and highest value of each number that the search may choose."""
 
+FORESIGHT = 'foresight'        # the policy that chooses among oracles
 GRIPS = ('fragile', 'normal', 'robust')
 SHARES: Ranges = {'share_fragile': (0.0, 0.4, 1.0), 'share_normal': (0.0, 0.8, 1.0), 'share_robust': (0.0, 0.95, 1.0)}
 REFLEX: Ranges = {
@@ -51,8 +53,9 @@ SPACES: Mapping[str, Ranges] = {
     'tracking_reflex': {**SHARES, 'threshold': (0.005, 0.03, 0.08), 'gain': (0.0, 5.0, 20.0), 'decay': (0.0, 0.1, 0.2),
                         'yielding': (0.0, 0.3, 1.0)},
     'oracle': {**SHARES, 'cap': (0.4, 0.7, 1.0), 'margin': (0.3, 6.0, 12.0), 'feedback': (0.02, 0.1, 0.6),
-               'alarm': (0.0, 10.0, 20.0), 'coupling': (0.0, 1.0, 1.0), 'splay': (-1.0, 0.0, 1.0),
-               'opposition': (-1.0, 0.0, 1.0), 'twist': (-1.0, 0.2, 1.0), 'thumb': (0.6, 1.0, 1.4)},
+               'alarm': (0.0, 10.0, 20.0), 'coupling': (0.0, 0.5, 1.0), 'splay': (-1.0, 0.0, 1.0),
+               'opposition': (-1.0, 0.0, 1.0), 'twist': (-1.0, 0.2, 1.0), 'thumb': (0.6, 1.0, 1.4),
+               'proximal': (-1.0, -0.5, 1.0), 'distal': (0.5, 1.0, 1.5)},
 }
 """What ``allegro-ai tune-baseline`` searches, by policy."""
 
@@ -85,6 +88,12 @@ def arguments_of(name: str, given: Mapping[str, float]) -> dict[str, float]:
             raise ConfigError(f'argument {key!r} of policy {name!r} is {value:g}; allowed: {low:g} … {high:g}')
         result[key] = value
     return result
+
+
+def oracle_plans() -> list[dict[str, float]]:
+    """Sets of numbers of the oracle that the search found worth rehearsing, best first; else the oracle's own."""
+    found = tuned().get(FORESIGHT, {}).get('plans') or [{}]
+    return [arguments_of('oracle', plan) for plan in found]
 
 
 def freeze(hand: HandModel) -> Squeeze:
@@ -229,6 +238,13 @@ class Oracle(ByGrip):
                     self._posture[joint] = self._number['splay'] * (1 - f)
         self._weight = np.ones(len(hand.fingers))
         self._weight[thumb] = self._number['thumb']
+        # Of each finger's flexion joints: the first and the last by a weight, one between them as it is.
+        flexing = [[k for k in map(hand.joint_index, f.joints) if hand.flexion[k]] for f in hand.fingers]
+        self._whole = [joints[-2] for joints in flexing]
+        self._share = self._member * np.asarray(hand.flexion)[:, None]
+        for f, joints in enumerate(flexing):
+            self._share[joints[:-2], f] = self._number['proximal']
+            self._share[joints[-1], f] = self._number['distal']
 
     def act(self, observation: Observation, /) -> Actions:
         """Regulate every fingertip to its planned force."""
@@ -249,13 +265,19 @@ class Oracle(ByGrip):
         shares = np.maximum(shares, np.where(crushing, 0.0, base))
         return self._spread(shares * np.ones_like(tips)) + self._posture
 
+    def _last(self, observation: Observation) -> Actions:
+        return np.asarray(observation['last_action'][:, self._whole], dtype=np.float64)
+
+    def _spread(self, shares: Actions) -> Actions:
+        return np.clip(np.clip(shares, 0.0, 1.0) @ self._share.T, -1.0, 1.0)
+
     def _take(self, seen: Actions, term: str) -> Actions:
         return np.asarray(seen[:, self._where[term]], dtype=np.float64)
 
 
 BASELINES: Mapping[str, str] = {
     'B0': 'freeze', 'B1': 'open_loop', 'B1g': 'open_loop_by_grip', 'B2': 'max_squeeze', 'B3': 'tactile_reflex',
-    'B4': 'finger_reflex', 'B5': 'tracking_reflex', 'B7': 'oracle',
+    'B4': 'finger_reflex', 'B5': 'tracking_reflex', 'B7': FORESIGHT,
 }
 """Short names of tables, and the policies of :data:`~allegro_ai.tasks.policies.POLICIES` that they stand for."""
 

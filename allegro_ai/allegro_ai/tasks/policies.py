@@ -34,6 +34,7 @@ POLICIES = PluginTable(
         'finger_reflex': Plugin('allegro_ai.tasks.baselines:FingerReflex'),
         'tracking_reflex': Plugin('allegro_ai.tasks.baselines:TrackingReflex'),
         'oracle': Plugin('allegro_ai.tasks.baselines:Oracle'),
+        'foresight': Plugin('allegro_ai.tasks.foresight:Foresight'),
         'linear': Plugin('allegro_ai.tasks.policies:linear'),
         'grip_squeeze': Plugin('allegro_ai.training.teachers:GripSqueeze'),
         'structured': Plugin('allegro_ai.training.structured:policy'),
@@ -49,7 +50,8 @@ class Acting(Protocol):
     """What a task needs of a policy.
 
     A policy with memory has ``reset(which)`` as well, which (batch,) bool or None for all. One that may see the
-    simulator's state declares ``privileged = True`` and finds the terms ``privileged`` in its observation.
+    simulator's state declares ``privileged = True`` and finds the terms ``privileged`` in its observation; one that
+    may even see the future has ``prepare(episodes, randomise)``, called before the first step of a batch.
     """
 
     def act(self, observation: Mapping[str, NDArray[np.float32]], /) -> NDArray[Any]:

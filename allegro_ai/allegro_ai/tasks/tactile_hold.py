@@ -50,6 +50,8 @@ class TactileHold:
         """
         n = len(self.episodes)
         outcomes: dict[int, Outcome] = {}
+        if prepare := getattr(policy, 'prepare', None):
+            prepare(self.episodes, self._randomise)
         lanes = Lanes(self.hand, n, randomise=self._randomise, threads=threads)
         try:
             for k, episode in enumerate(self.episodes):

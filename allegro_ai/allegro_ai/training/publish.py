@@ -113,7 +113,7 @@ def publish(
                                     progress=partial(progress, level))
     headline = _headline(documents[HEADLINE_LEVEL], shipped.name, blind.name)
     provenance = {
-        'simulator': f'mujoco {metadata.version("mujoco")}', 'env': VERSION, 'commit': _commit(),
+        'simulator': f'mujoco {metadata.version("mujoco")}', 'env': VERSION, 'commit': commit(),
         'steps': shipped.control_steps, 'seed': shipped.seed, 'wall_s': round(shipped.wall_s, 1),
         'cpu': f'{platform.machine()}, {workers.count} processes', 'randomisation': 'train.yaml',
         'touch_used': True,
@@ -237,7 +237,8 @@ def _verdict(documents: dict[str, dict[str, Any]], shipped: Trained, blind: Trai
             + '; '.join(words) + '. One pair of runs: the spread between training seeds is in the tables.')
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Source revision, or ``unknown``."""
     try:
         found = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True, check=True,
                                cwd=Path(__file__).parent, timeout=10)

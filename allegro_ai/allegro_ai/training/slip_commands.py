@@ -12,18 +12,15 @@ from allegro_description.config import from_mapping, parameters
 from allegro_description.errors import ConfigError, MissingDependency
 from allegro_description.model import load_hand
 
+from allegro_ai.evaluation.entrants import entrant
 from allegro_ai.evaluation.slip import Entrant, evaluate_slip, markdown
+from allegro_ai.evaluation.slip_hold import hold_alarms
 from allegro_ai.tasks.slip_grips import grips_of
 from allegro_ai.tasks.workers import Workers
 from allegro_ai.training.network_commands import LEARNING, LIMIT_MINUTES
+from allegro_ai.training.slip_publish import BASELINES, publish_slip, students
 from allegro_ai.training.slip_settings import SlipSettings
 from allegro_ai.training.terminal import add_hand_options, status
-
-BASELINES = (
-    Entrant('keep the grip', 'slip_keep'), Entrant('full squeeze', 'squeeze', {'share': 1.0}),
-    *(Entrant(f'threshold {rate:g}', 'slip_threshold', {'rate': rate}) for rate in (0.2, 0.35)),
-    Entrant('oracle (sees event and grip)', 'slip_oracle'),
-)
 
 
 def add_training(policies: Any) -> None:
@@ -50,9 +47,40 @@ def add_commands(commands: Any) -> None:
     parser.add_argument('--object-set', default='H1', help='where objects come from (default H1, never trained on)')
     parser.add_argument('--seeds', type=int, default=300,
                         help='seeds drawn; those whose event asks nothing of a grip drop out (default 300)')
+    parser.add_argument('--hold', type=int, default=0, metavar='N',
+                        help='count false alarms in N episodes of TactileHold, too (default 0: none)')
+    parser.add_argument('--hold-level', default='L2', help='their disturbance level (default L2)')
+    parser.add_argument('--hold-policy', default='B1g', help='who holds there (default B1g)')
     parser.add_argument('--json', type=Path, help='write every episode to this file')
     add_hand_options(parser)
     parser.set_defaults(run=_evaluate)
+    add_publish(commands)
+
+
+def add_publish(commands: Any) -> None:
+    """Register ``publish-slip``."""
+    parser = commands.add_parser(
+        'publish-slip', help='evaluate all students of both arms and write the bundle of the median one with touch')
+    parser.add_argument('students', nargs='+', type=Path, help='files written by allegro-ai train slip_arrest')
+    parser.add_argument('--bundle', type=Path, required=True, help='folder of the bundle')
+    parser.add_argument('--seeds', type=int, default=600, help='test seeds drawn (default 600)')
+    parser.add_argument('--object-set', default='H2', help='test objects (default H2)')
+    parser.add_argument('--version', default='0.1.0', help='semantic version of the bundle')
+    parser.add_argument('--replace', action='store_true', help='overwrite an existing folder')
+    add_hand_options(parser)
+    parser.set_defaults(run=_publish)
+
+
+def _publish(args: argparse.Namespace) -> int:
+    hand = load_hand(args.model, args.side)
+    found = students(args.students, hand)
+    with Workers(args.workers) as workers:
+        bundle = publish_slip(
+            args.bundle, hand, found, workers, seeds=args.seeds, object_set=args.object_set, version=args.version,
+            replace_existing=args.replace,
+            progress=lambda what, done, total: status(f'{what}: {done}/{total}', last=done == total))
+    print(f'{bundle.name} written to {args.bundle}; read {args.bundle / "MODEL_CARD.md"}')
+    return 0
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -87,8 +115,18 @@ def _evaluate(args: argparse.Namespace) -> int:
         document = evaluate_slip(
             hand, entrants, known, workers, object_set=args.object_set,
             progress=lambda done, total: status(f'{done}/{total} episodes', last=done == total))
+        if args.hold:
+            holding = entrant(args.hold_policy, hand)
+            document['hold'] = hold_alarms(
+                hand, entrants, Entrant(holding.label, holding.policy, holding.arguments), workers,
+                seeds=range(args.hold), level=args.hold_level, object_set=args.object_set,
+                threshold=document['threshold'],
+                progress=lambda done, total: status(f'TactileHold: {done}/{total}', last=done == total))
     if args.json:
         args.json.write_text(json.dumps(document, indent=1) + '\n')
     print(f'SlipArrest, simulated, objects {args.object_set}, {len(known)} of {args.seeds} seeds have an episode\n\n'
           f'{markdown(document)}')
+    for name, found in document.get('hold', {}).items():
+        print(f'{name}: {found["per_min"]:.2f} false alarms a minute in {found["minutes"]:.0f} min of TactileHold '
+              f'({found["level"]}, {found["n"]} episodes, held by {found["holds"]})')
     return 0

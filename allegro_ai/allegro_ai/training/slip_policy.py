@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,37 @@ from allegro_ai.training.slip_graph import ACTION, SLIP, build_slip_onnx, recurr
 from allegro_ai.training.slip_settings import SlipSettings
 
 Weights = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SlipRun:
+    """A run that was read from its file.
+
+    Attributes:
+        weights: of the network. touch: whether it feels. seed: of the run.
+        curve: numbers of each round. settings: everything it was trained with.
+    """
+
+    weights: Weights
+    touch: bool
+    seed: int
+    curve: list[dict[str, float]]
+    settings: Mapping[str, Any]
+
+    @property
+    def hidden(self) -> int:
+        """Width of its memory."""
+        return int(self.weights['head.weight'].shape[1])
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time that training took."""
+        return self.curve[-1].get('seconds', 0.0)
+
+    @property
+    def episodes(self) -> float:
+        """Episodes that it was shown."""
+        return sum(row.get('episodes', 0.0) for row in self.curve)
 
 
 def student_terms(touch: bool) -> tuple[str, ...]:
@@ -46,27 +79,32 @@ def save_student(
     with part.open('wb') as out:
         arrays: dict[str, Any] = {f'w/{k}': v for k, v in weights.items()}
         arrays |= {'curve': facts, 'columns': np.array(sorted(curve[0])), 'facts': np.array([
-            VERSION, hand.name, hand_fingerprint(hand), str(int(settings.touch)), str(settings.seed)])}
+            VERSION, hand.name, hand_fingerprint(hand), str(int(settings.touch)), str(settings.seed)]),
+                   'settings': np.array([[name, json.dumps(value)] for name, value in asdict(settings).items()])}
         np.savez(out, **arrays)
     part.replace(path)
 
 
-def load_student(path: Path, hand: HandModel) -> tuple[dict[str, NDArray[np.float32]], bool, int]:
-    """Read a run: weights, whether it feels, its seed.
+def load_student(path: Path, hand: HandModel) -> SlipRun:
+    """Read a run.
 
     Raises:
-        ConfigError: no such file, not one of these, or made for another hand.
+        ConfigError: no such file, not one of these, of another version of the task, or made for another hand.
     """
     try:
         with np.load(path, allow_pickle=False) as data:
             facts = data['facts'].tolist()
             weights = {name[2:]: data[name] for name in data.files if name.startswith('w/')}
+            curve = [dict(zip(data['columns'].tolist(), row, strict=True)) for row in data['curve'].tolist()]
+            settings = {name: json.loads(value) for name, value in data['settings'].tolist()}
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
             f'{path} is no student of SlipArrest ({error}); allegro-ai train slip_arrest writes one') from error
     if facts[1:3] != [hand.name, hand_fingerprint(hand)]:
         raise ConfigError(f'{path} was trained for {facts[1]} as it was described then; train again for {hand.name}')
-    return weights, facts[3] == '1', int(facts[4])
+    if facts[0] != VERSION:
+        raise ConfigError(f'{path} was trained on {facts[0]}; the task is {VERSION} now. Train again')
+    return SlipRun(weights, facts[3] == '1', int(facts[4]), curve, settings)
 
 
 def student(hand: HandModel, path: str | Path, engine: str = 'onnxruntime') -> GraphPolicy:
@@ -75,5 +113,5 @@ def student(hand: HandModel, path: str | Path, engine: str = 'onnxruntime') -> G
     Raises:
         ConfigError: as :func:`load_student`.
     """
-    weights, touch, _ = load_student(Path(path), hand)
-    return student_policy(hand, make_layout(hand, student_terms(touch), 1), weights, engine)
+    run = load_student(Path(path), hand)
+    return student_policy(hand, make_layout(hand, student_terms(run.touch), 1), run.weights, engine)

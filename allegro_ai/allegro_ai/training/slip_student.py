@@ -36,7 +36,6 @@ from allegro_ai.training.slip_settings import SlipSettings
 BEGIN = 50                      # control step at which the hand is handed over; before, there is nothing to see
 LENGTH = STEPS - BEGIN
 CHUNK = 48
-TEST_SEEDS_FROM = 10_000_000    # training seeds lie below
 
 
 class Mixture:
@@ -130,7 +129,9 @@ def train_student(
     weights: dict[str, NDArray[np.float32]] | None = None
     seen: list[Episodes] = []
     curve: list[dict[str, float]] = []
+    longest = 0.0                       # of the rounds; the search for grips is none
     for number in range(settings.rounds):
+        at = time.monotonic()
         taught = 0.5 ** number          # share of episodes in which the teacher acts
         parts = run_chunks(hand, known, 'train', settings.touch, weights, workers,
                            taught=lambda size: (rng.random(size) < taught).tolist())  # noqa: B023 (used at once)
@@ -149,10 +150,12 @@ def train_student(
         results = [r for p in parts for r in p.results]
         curve.append({'round': float(number + 1), 'taught': taught, 'squeeze_loss': losses[0], 'slip_loss': losses[1],
                       'success': float(np.mean([r.success for r in results])),
-                      'held': float(np.mean([r.held for r in results])), 'seconds': time.monotonic() - begin})
+                      'held': float(np.mean([r.held for r in results])), 'episodes': float(len(results)),
+                      'seconds': time.monotonic() - begin})
         progress(f'round {number + 1}/{settings.rounds}  ' + '  '.join(
             f'{k} {v:.3f}' for k, v in curve[-1].items() if k != 'round'))
-        if (time.monotonic() - begin) * (number + 2) / (number + 1) > 60.0 * minutes:
+        longest = max(longest, time.monotonic() - at)
+        if number + 1 < settings.rounds and time.monotonic() - begin + 1.2 * longest > 60.0 * minutes:
             progress(f'the limit of {minutes:g} minutes ends the run after round {number + 1}')
             break
     assert weights is not None

@@ -37,6 +37,7 @@ from allegro_description.kinematics import axis_rotation
 from allegro_description.simulation.objects import OBJECT_SETS, SHAPES, ObjectSpec, compound, object_rng
 from allegro_description.simulation.solids import Solid, Vector, loft, quaternion
 
+DESIGN_MASS_RANGE = (0.03, 0.40)    # kg, log-uniform, as designed for torques that the clamp does not leave
 MASS_RANGE = (0.03, 0.40)           # kg, log-uniform
 FRICTION_RANGE = (0.35, 1.2)        # sliding, set on both sides of a contact; rubber pads on dry household surfaces
 HEAVY_RANGE, SLIPPERY_RANGE = (0.40, 0.60), (0.20, 0.35)
