@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 
 from allegro_description.errors import AllegroError, CommandRefused, LinkError, LinkTimeout
@@ -331,24 +331,25 @@ class Hand:
 
     def _patience(self) -> float:
         """How long to wait for the next sample, s."""
-        last = self._governor.last
-        if last is None or self.state is State.FAULT:
+        last, safety = self._governor.last, self._governor.safety
+        if last is None or safety.state is State.FAULT:
             return self._stale_s
         return max(self._stale_s - (time.monotonic_ns() - last.stamp_ns) / 1e9, 0.0)
 
     def _answer(self, sample: HandState) -> None:
-        order: Order | None = None
-        with suppress(IndexError):
-            order = self._mailbox.popleft()
-        before = self.state
-        self._outlet.send(self._governor.step(sample, order))
+        mailbox = self._mailbox  # emptied by this thread alone
+        order: Order | None = mailbox.popleft() if mailbox else None
+        governor = self._governor
+        safety = governor.safety
+        before = safety.state
+        self._outlet.send(governor.step(sample, order))
         sent = time.monotonic_ns()
         skipped, self._skipped = self.hardware.skipped - self._skipped, self.hardware.skipped
         self.statistics.frame(sample.stamp_ns, sample.sequence, skipped)
         self.statistics.sent(sent)
-        if isinstance(order, JointCommand) and order.stamp_ns and self.state is State.ACTIVE:
+        if order is not None and isinstance(order, JointCommand) and order.stamp_ns and safety.state is State.ACTIVE:
             self.statistics.command_used(order.stamp_ns, sent)
-        if self.state is State.FAULT and before is not State.FAULT:
+        if safety.state is State.FAULT and before is not State.FAULT:
             self._outlet.halt()
         for listener in self._listeners:
             try:

@@ -57,15 +57,15 @@ def test_publishes_to_those_who_listen_only() -> None:
     publisher = HandPublisher(node)
     states, touch = node.topics['joint_states'], node.topics['tactile/raw']
     publisher.begin(MODEL, 2)
-    publish(publisher, 200)
-    assert states.published == touch.published < 50  # until it has looked for the first time
+    publish(publisher, 400)
+    assert states.published == touch.published < 60  # until it has looked for the first time
     states.listeners, before = 1, states.published
-    publish(publisher, 200)
-    assert states.published - before >= 75  # from the next look on
+    publish(publisher, 400)
+    assert states.published - before >= 150  # from the next look on
     assert touch.published == before
     touch.listeners = 1
-    publish(publisher, 200)
-    assert touch.published - before >= 75
+    publish(publisher, 400)
+    assert touch.published - before >= 150
 
 
 def test_simulated_time_is_asked_each_time_and_the_system_clock_is_read_without_objects() -> None:

@@ -200,7 +200,7 @@ class Governor:
         hot = self.thermometer.fault(sample.temperature_c)
         if hot:
             self.fault(Event.OVERHEATED, hot)
-        if order is not None and self.state not in (State.OFF, State.FAULT):
+        if order is not None and self.safety.state not in (State.OFF, State.FAULT):
             self._take(order, sample)
         self._watch(sample.stamp_ns)
         decision = self._decide(sample)
@@ -244,7 +244,7 @@ class Governor:
             self._commanded_ns = now_ns  # a trajectory under way commands at every sample
         motion = self._motion
         patience = None if motion is None else self._config.motion_hold_s
-        verdict = self._watchdog.verdict(self.state, (now_ns - self._commanded_ns) / 1e9, patience)
+        verdict = self._watchdog.verdict(self.safety.state, (now_ns - self._commanded_ns) / 1e9, patience)
         if verdict is None:
             return
         if verdict is Event.COMMAND_STALE:
@@ -264,7 +264,7 @@ class Governor:
         if self._config.control_mode == 'onboard':
             return self._onboard(sample)
         self._settling = None
-        limits, command, state = self._limits, self._command, self.state
+        limits, command, state = self._limits, self._command, self.safety.state
         if state is State.FREE:
             return Decision(limits.torque(limits.taper(self._free(sample), sample.position)))
         if command is not None and command.effort is not None:

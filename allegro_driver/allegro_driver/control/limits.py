@@ -96,7 +96,7 @@ class Limits:
             dt: time since the last target, s.
         """
         step = self.max_speed * max(dt, 0.0)
-        if not _finite(wanted):
+        if not finite(wanted):
             wanted = np.where(np.isfinite(wanted), wanted, previous)
         wanted = np.maximum(wanted, self.lower)
         np.minimum(wanted, self.upper, out=wanted)
@@ -127,7 +127,7 @@ class Limits:
             most, least = most * share, least * share
         clamped: Array = np.maximum(effort, least)
         np.minimum(clamped, most, out=clamped)
-        if not _finite(effort):
+        if not finite(effort):
             clamped = np.where(np.isfinite(effort), clamped, 0.0)
         if self._budget:
             total = float((np.abs(clamped) * self._per_nm).sum())
@@ -159,5 +159,7 @@ class Limits:
         return '; '.join(bad)
 
 
-def _finite(values: Array) -> bool:
-    return bool(np.logical_and.reduce(np.isfinite(values)))  # half the time of the method all()
+def finite(values: Array) -> bool:
+    """Whether all values of a row are finite."""
+    square = values.dot(values)  # one call where isfinite() and all() are two
+    return bool(square - square == 0.0 or np.isfinite(values).all())  # a sum that overflows proves nothing

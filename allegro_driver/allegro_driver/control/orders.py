@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from allegro_description.state import Array, JointCommand
 
@@ -34,8 +35,7 @@ class Motion:
 Order = JointCommand | Trajectory | Motion | FreeMotion
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Decision:
+class Decision(NamedTuple):  # made for every sample; a frozen dataclass takes three times as long
     """What may leave for the hand.
 
     Attributes:

@@ -100,32 +100,24 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
 
 
 class Safety:
-    """The machine with its reasons."""
+    """The machine with its reasons.
+
+    Attributes:
+        state: the present state; only :meth:`handle` changes it.
+        reason: why it is in this state, for people.
+        faults: everything that went wrong since faults were last cleared, oldest first; at most eight are kept.
+        torque_allowed: whether any torque but zero may be sent.
+    """
+
+    # Plain attributes: the control loop asks a dozen times per sample, on a processor that has just been woken.
+    __slots__ = ('faults', 'reason', 'state', 'torque_allowed')
 
     def __init__(self) -> None:
-        self._state = State.OFF
-        self._reason = 'started'
-        self._faults: tuple[str, ...] = ()
-
-    @property
-    def state(self) -> State:
-        """The present state."""
-        return self._state
-
-    @property
-    def reason(self) -> str:
-        """Why it is in this state, for people."""
-        return self._reason
-
-    @property
-    def faults(self) -> tuple[str, ...]:
-        """Everything that went wrong since faults were last cleared, oldest first; at most eight are kept."""
-        return self._faults
-
-    @property
-    def torque_allowed(self) -> bool:
-        """Whether any torque but zero may be sent."""
-        return self._state in TORQUE_STATES
+        """Off."""
+        self.state = State.OFF
+        self.reason = 'started'
+        self.faults: tuple[str, ...] = ()
+        self.torque_allowed = False
 
     def handle(self, event: Event, reason: str = '') -> bool:
         """Let an event happen; return whether the state changed.
@@ -134,18 +126,19 @@ class Safety:
             event: what happened.
             reason: why, in words; the event's name if empty.
         """
-        before, text = self._state, reason or event.value
-        self._state = TRANSITIONS[before, event]
+        before, text = self.state, reason or event.value
+        self.state = state = TRANSITIONS[before, event]
+        self.torque_allowed = state in TORQUE_STATES
         if event in FAULT_EVENTS:
-            if text not in self._faults and len(self._faults) < 8:
-                self._faults = (*self._faults, text)
+            if text not in self.faults and len(self.faults) < 8:
+                self.faults = (*self.faults, text)
             if before is not State.FAULT:  # the first fault is the cause, later ones are consequences
-                self._reason = text
-        elif self._state is not before:
-            self._reason = text
+                self.reason = text
+        elif state is not before:
+            self.reason = text
             if before is State.FAULT:
-                self._faults = ()
-        return self._state is not before
+                self.faults = ()
+        return state is not before
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ def measure(name: str, program: Path, seconds: float) -> dict[str, Any]:
     Raises:
         AllegroError: it never connected, or it ended.
     """
+    load = os.getloadavg()[0]  # what others do; the host and its companions come on top
     with closing(WireClock(load_hand())) as clock, \
             running(name, program, clock.port, seconds + SETTLE_S + 2.0) as host:
         try:
@@ -79,7 +80,7 @@ def measure(name: str, program: Path, seconds: float) -> dict[str, Any]:
     return {
         'host': name, 'turnaround_us': answers.turnaround_us(), 'jitter_us': answers.jitter_us(),
         'on_time': answers.on_time, 'threads_percent': threads, 'cpu_percent': sum(threads.values()),
-        'commands_hz': rate, 'load': os.getloadavg()[0],
+        'commands_hz': rate, 'load': load,
         'stolen_percent': 100.0 * (stolen_then - stolen) / max(ticks_then - ticks, 1),
     }
 
@@ -109,7 +110,7 @@ def summary(blocks: Sequence[dict[str, Any]]) -> dict[str, Any]:
                for k, v in _spread(np.concatenate([block[f'{what}_us'] for block in own])).items()},
             'threads_percent': {thread: float(np.mean([block['threads_percent'].get(thread, 0.0) for block in own]))
                                 for thread in sorted(threads)},
-            'stolen_percent': [block['stolen_percent'] for block in own], 'load': [block['load'] for block in own],
+            **{f'{key}_of_blocks': [block[key] for block in own] for key in ('cpu_percent', 'stolen_percent', 'load')},
         }
     for row in rows.values():
         floor = rows['floor']
@@ -133,13 +134,14 @@ def table(rows: dict[str, Any]) -> str:
             f'| {name} | {r["samples"]} | {r["on_time_percent"]:.3f} [{low:.3f}, {high:.3f}] | {r["late"]}, {ratio} | '
             f'{turnaround} | {jitter} | {r["cpu_percent"]:.1f} | '
             f'{r["turnaround_p50_to_floor"]:.1f}, {r["cpu_to_floor"]:.1f} |')
-    lines += ['', '| host | threads, % of a core | commands, Hz | stolen, % of the machine | load average |',
-              '|---' * 5 + '|']
+    lines += ['', '| host | threads, % of a core | commands, Hz | CPU of each block, % of a core | '
+              'stolen, % of the machine | load average before |', '|---' * 6 + '|']
     for name, r in rows.items():
         threads = ', '.join(f'{thread} {share:.2f}' for thread, share in sorted(
             r['threads_percent'].items(), key=lambda item: -item[1]) if share >= 0.01)
-        stolen, load = (', '.join(f'{value:.1f}' for value in r[key]) for key in ('stolen_percent', 'load'))
-        lines.append(f'| {name} | {threads} | {r["commands_hz"]:.1f} | {stolen} | {load} |')
+        blocks = ' | '.join(', '.join(f'{value:.1f}' for value in r[f'{key}_of_blocks'])
+                            for key in ('cpu_percent', 'stolen_percent', 'load'))
+        lines.append(f'| {name} | {threads} | {r["commands_hz"]:.1f} | {blocks} |')
     return '\n'.join(lines)
 
 

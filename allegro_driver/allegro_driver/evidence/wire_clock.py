@@ -1,6 +1,11 @@
 """A hand that only keeps time: it sends a sample every 3 ms and writes down when the answer to each one arrived.
 
 The kernel stamps arrivals, so what is measured is the host under test and the loopback, the same for every host.
+
+An answer does not say which sample it answers, and a host that is always one period behind would look punctual if its
+answers were credited to whatever was sent last. So the hand pauses for four periods every two seconds: by the end of a
+pause everything has been answered, and between two pauses the first answer belongs to the first sample. See
+:func:`matched`.
 """
 
 from __future__ import annotations
@@ -9,6 +14,7 @@ import select
 import socket
 import struct
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +28,8 @@ from allegro_driver.protocol.v5b2_packets import MessageType
 from allegro_driver.protocol.v5b2_payloads import Info, Serial
 
 PERIOD_S = 0.003
+STRETCH = 667  # samples between two pauses
+PAUSE_S = 4 * PERIOD_S
 _SO_TIMESTAMPNS = 35  # Linux (asm-generic/socket.h)
 _TIMESPEC = struct.Struct('@qq')
 
@@ -33,11 +41,15 @@ class Answers:
     sent: list[int] = field(default_factory=list)
     answered: list[int] = field(default_factory=list)
 
+    def add(self, sent: Sequence[int], heard: Sequence[int]) -> None:
+        """Take a stretch between two pauses: its samples, and its answers in order of arrival."""
+        self.sent += sent
+        self.answered += matched(sent, heard)
+
     def turnaround_us(self) -> NDArray[np.float64]:
-        """Sample sent to torque packet arrived, for every sample that was answered before the next one, µs."""
-        sent, answered = np.array(self.sent[:-1]), np.array(self.answered[:-1])
-        following = np.array(self.sent[1:])
-        good = (answered > 0) & (answered < following)
+        """Sample sent to torque packet arrived, for every sample that was answered within a period, µs."""
+        sent, answered = np.array(self.sent), np.array(self.answered)
+        good = (answered > 0) & (answered - sent < round(PERIOD_S * 1e9))
         return np.asarray((answered[good] - sent[good]) / 1e3)
 
     def jitter_us(self) -> NDArray[np.float64]:
@@ -48,8 +60,31 @@ class Answers:
 
     @property
     def on_time(self) -> tuple[int, int]:
-        """Samples answered before the next one was sent, and samples."""
-        return len(self.turnaround_us()), max(len(self.sent) - 1, 0)
+        """Samples answered within a period, and samples."""
+        return len(self.turnaround_us()), len(self.sent)
+
+
+def matched(sent: Sequence[int], heard: Sequence[int]) -> list[int]:
+    """Give each sample of a stretch its answer.
+
+    Where there are as many answers as samples, the n-th belongs to the n-th. Where there are fewer, the host passed
+    some over: from the last pair backwards, an answer that came before its sample left belongs to an earlier one. Where
+    there are more, the surplus at the end is nobody's.
+
+    Args:
+        sent: when samples left, rising, ns.
+        heard: when answers came, rising, ns; all samples before these had been answered.
+
+    Returns:
+        For each sample when its answer came, ns; 0 for those passed over.
+    """
+    answered = [0] * len(sent)
+    ahead = max(len(sent) - len(heard), 0)
+    for k in reversed(range(min(len(sent), len(heard)))):
+        while ahead and heard[k] <= sent[k + ahead]:
+            ahead -= 1
+        answered[k + ahead] = heard[k]
+    return answered
 
 
 class WireClock:
@@ -78,29 +113,42 @@ class WireClock:
         return self._host is not None
 
     def serve(self, seconds: float) -> Answers:
-        """Send samples for a while; call it again to go on without a gap."""
+        """Send samples for a while; call it again to go on after a pause."""
         answers = Answers()
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while (now := time.monotonic()) < end:
+            count = max(1, min(STRETCH, round((end - now) / PERIOD_S)))
+            answers.add(*self._stretch(count))
+        return answers
+
+    def _stretch(self, count: int) -> tuple[list[int], list[int]]:
+        """Send so many samples and pause; return when samples left and when answers came."""
+        sent: list[int] = []
+        heard: list[int] = []
+        self._due = max(self._due, time.monotonic())
+        while len(sent) < count:
             left = self._due - time.monotonic()
             if left > 0:
                 select.select([self._socket], [], [], left)
-            self._hear(answers)
+            self._hear(heard)
             if time.monotonic() < self._due:
                 continue
             self._due = max(self._due + PERIOD_S, time.monotonic() - PERIOD_S)
             self._sample += 1
             data = self._codec.telemetry(self._sample, self._sample * 3, *self._rest)
-            answers.sent.append(time.time_ns())
-            answers.answered.append(0)
+            sent.append(time.time_ns())
             self._socket.sendto(data, self._host)
-        return answers
+        self._due += PAUSE_S - PERIOD_S
+        while (left := self._due - time.monotonic()) > 0:
+            select.select([self._socket], [], [], left)
+            self._hear(heard)
+        return sent, heard
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
 
-    def _hear(self, answers: Answers | None) -> None:
+    def _hear(self, heard: list[int] | None) -> None:
         while True:
             try:
                 data, ancillary, _, sender = self._socket.recvmsg(2048, 64)
@@ -113,6 +161,6 @@ class WireClock:
                 self._socket.sendto(self._codec.answer(Info(), packet.sequence, 0), sender)
             elif packet.type is MessageType.SERIAL_REQUEST:
                 self._socket.sendto(self._codec.answer(self._serial, packet.sequence, 0), sender)
-            elif packet.type is MessageType.TORQUE and answers and answers.sent and not answers.answered[-1]:
+            elif packet.type is MessageType.TORQUE and heard is not None:
                 seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
-                answers.answered[-1] = seconds * 1_000_000_000 + nanoseconds
+                heard.append(seconds * 1_000_000_000 + nanoseconds)
