@@ -23,14 +23,14 @@ FLOOR = {'joint_position': 0.02, 'joint_target_error': 0.01, 'joint_delta': 0.00
 """Smallest standard deviation of each term: what never moved in training may still move by sensor noise."""
 
 QUANTILES = (0.001, 0.01, 0.5, 0.99, 0.999)
-_HALF_PRESSURE_KPA = 10.0
+HALF_PRESSURE_KPA = 10.0
 
 
 def _vector(observation: Mapping[str, Array32], terms: Sequence[str]) -> NDArray[np.float64]:
     parts = []
     for name in terms:
         value = observation[name].astype(np.float64)
-        parts.append(value / (value + _HALF_PRESSURE_KPA) if name == 'tactile_tip_pressure' else value)
+        parts.append(value / (value + HALF_PRESSURE_KPA) if name == 'tactile_tip_pressure' else value)
     return np.concatenate(parts, axis=-1)
 
 
@@ -89,6 +89,10 @@ class OodModel:
         numbers = (self._mean, self._scale, self._whiten)
         if shapes != ((n,), (n,), (n, n)) or not all(np.isfinite(a).all() for a in numbers) or (self._scale <= 0).any():
             raise BundleError(f'{FILE}: shapes {shapes} for {n} elements, or bad numbers; export the bundle again')
+
+    def vector(self, observation: Mapping[str, Array32]) -> NDArray[np.float64]:
+        """The numbers that are scored, as ``mean``, ``scale`` and ``quantiles`` count them, (batch, elements)."""
+        return _vector(observation, self.terms)
 
     def score(self, observation: Mapping[str, Array32]) -> NDArray[np.float64]:
         """Distance from the training data, about 1 inside it, (batch,)."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,9 @@ from allegro_ai.observation import GRIP_CLASSES
 from allegro_ai.policy import Policy
 from numpy.typing import NDArray
 
-from allegro_bench.replay.inputs import Float, Inputs, Mask, Stamps
+from allegro_bench.replay.inputs import Float, Inputs, Mask, Stamps, Stream
 from allegro_bench.replay.plan import Plan
+from allegro_bench.replay.segments import correlation_steps
 
 TEACHER, OWN = 'teacher-forced', 'self-fed'
 _NEVER = 10 ** 9
@@ -46,7 +48,8 @@ class Trace:
         target: what followed from it, rad.
         previous: target in force before the step, rad.
         score: distance from the training data.
-        service_ns: duration of the whole step on this machine.
+        start_ns: when the step began on this machine, monotonic clock.
+        service_ns: how long the whole step took there.
         troubles: (time s, sentence) of steps that gave no answer.
     """
 
@@ -59,19 +62,27 @@ class Trace:
     target: Float
     previous: Float
     score: Float
+    start_ns: Stamps
     service_ns: Stamps
     troubles: tuple[tuple[float, str], ...]
 
     def __len__(self) -> int:
         return int(self.tick.size)
 
-
-TouchRows = Callable[[Plan], NDArray[np.intp]]
+    @cached_property
+    def correlation(self) -> float:
+        """Correlation time of the recorded motion, steps: that of the joints' main common motion."""
+        if len(self) < 4:
+            return 1.0
+        position = self.observation['joint_position'].astype(np.float64)
+        # One motion of all joints, because each alone has its quantisation noise, which is independent at once.
+        main = np.linalg.svd(position - position.mean(axis=0), full_matrices=False)[0][:, 0]
+        return correlation_steps(main, self.run)
 
 
 def run(
     inputs: Inputs, plan: Plan, bundle: Bundle, policy: Policy, *, feed: str = TEACHER, grip: str = 'normal',
-    touch: NDArray[np.intp] | None = None, guarded: bool = False,
+    touch: Stream | None = None, guarded: bool = False, wait: Callable[[int], None] | None = None,
 ) -> Trace:
     """Replay every run of the plan.
 
@@ -82,19 +93,19 @@ def run(
         policy: the bundle's policy in some engine; it is reset at the beginning of each run.
         feed: :data:`TEACHER` or :data:`OWN`.
         grip: grip class where the recording says none.
-        touch: row of ``inputs.touch`` at each tick, -1: none; None: the plan's.
+        touch: other touch than that of the recording, one row per tick of the plan.
         guarded: whether the node's reasons to hold are in force; then a run ends where the node would have held.
+        wait: called with the recorded time of each step of RUN, ns, before it; None: as fast as it goes.
     """
     replayed = bundle if guarded else _unguarded(bundle)
-    rows = plan.touch if touch is None else touch
     clock = [0]
     loop = GraspLoop(replayed, policy, lambda: clock[0], mode='shadow' if feed == TEACHER else 'sim')
     loop.builder.set_grip(inputs.grip or grip)
-    recorded = _Recorded(inputs, plan, rows)
+    recorded = _Recorded(inputs, plan, touch)
     steps: list[tuple[Any, ...]] = []
     troubles: list[tuple[float, str]] = []
     close_ticks = int(np.ceil(bundle.grasp_spec.close_s / bundle.period_s - 0.5 - 1e-9))
-    for number, (first, begin, end, inside) in enumerate(plan.runs):
+    for number, (first, begin, end, _) in enumerate(plan.runs):
         loop.abandon()
         closing = max(begin - close_ticks, first)
         reference: Float | None = None
@@ -111,16 +122,18 @@ def run(
                 loop.controller.target = previous[None].copy()
             used = loop.controller.target[0].copy()
             followed = used if feed == TEACHER or forced else None
-            began = time.perf_counter_ns()
+            if wait is not None and tick >= begin:
+                wait(clock[0])
+            began = time.monotonic_ns()
             result = loop.tick(joints, felt, followed=followed)
-            took = time.perf_counter_ns() - began
+            took = time.monotonic_ns() - began
             reference = joints.position
             if tick < begin:
                 if loop.phase == Phase.RUN and tick < begin - 1:
                     loop.controller.start(Phase.CLOSE, joints.position[None])  # the recorded close took longer
                 continue
             if result.action is not None:
-                steps.append((tick, number, tick - begin, result, loop.controller.target[0].copy(), used, took))
+                steps.append((tick, number, tick - begin, result, loop.controller.target[0].copy(), used, began, took))
             if result.phase == Phase.HOLD or loop.phase == Phase.HOLD:
                 troubles.append((float(inputs.seconds(plan.now_ns[tick])), loop.reason))
                 if guarded:
@@ -141,15 +154,17 @@ def holds(inputs: Inputs, plan: Plan, bundle: Bundle, policy: Policy, *, grip: s
 class _Recorded:
     """Samples as the node would have held them."""
 
-    def __init__(self, inputs: Inputs, plan: Plan, touch: NDArray[np.intp]) -> None:
-        self._inputs, self._plan, self._rows = inputs, plan, touch
+    def __init__(self, inputs: Inputs, plan: Plan, touch: Stream | None) -> None:
+        self._inputs, self._plan = inputs, plan
+        self._touch = inputs.touch if touch is None else touch
+        self._rows = plan.touch if touch is None else np.arange(len(plan), dtype=np.intp)
 
     def joints(self, tick: int) -> JointSample:
         stream, row = self._inputs.joints, self._plan.joint[tick]
         return JointSample(int(stream.stamp_ns[row]), stream.values[row])
 
     def touch(self, tick: int) -> TouchSample | None:
-        stream, row = self._inputs.touch, self._rows[tick]
+        stream, row = self._touch, self._rows[tick]
         if stream is None or row < 0:
             return None
         return TouchSample(int(stream.stamp_ns[row]), stream.values[row], stream.valid[row])
@@ -176,7 +191,7 @@ def _unguarded(bundle: Bundle) -> Bundle:
 
 
 def _trace(inputs: Inputs, plan: Plan, steps: list[tuple[Any, ...]], troubles: list[tuple[float, str]]) -> Trace:
-    ticks, runs, numbers, results, targets, used, took = zip(*steps, strict=True) if steps else ([],) * 7
+    ticks, runs, numbers, results, targets, used, began, took = zip(*steps, strict=True) if steps else ([],) * 8
     joints = len(inputs.model.joints)
     names = results[0].observation if results else {}
     return Trace(
@@ -185,7 +200,7 @@ def _trace(inputs: Inputs, plan: Plan, steps: list[tuple[Any, ...]], troubles: l
         {name: np.concatenate([r.observation[name] for r in results]) for name in names},
         np.array([r.action for r in results]).reshape(-1, joints), np.array(targets).reshape(-1, joints),
         np.array(used).reshape(-1, joints), np.array([r.score for r in results], dtype=np.float64),
-        np.array(took, dtype=np.int64), tuple(troubles))
+        np.array(began, dtype=np.int64), np.array(took, dtype=np.int64), tuple(troubles))
 
 
 def contact(trace: Trace) -> Mask:
