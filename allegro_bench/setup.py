@@ -14,6 +14,7 @@ setup(
         ('share/' + NAME, ['package.xml']),
         ('share/' + NAME + '/schema', glob('schema/*.json')),
         ('share/' + NAME + '/results', glob('results/*.json')),
+        ('share/' + NAME + '/bag_profiles', glob('bag_profiles/*.yaml')),
         ('share/' + NAME + '/carbon', glob('carbon/*.csv')),
         ('share/' + NAME + '/rules', glob('rules/*')),
     ],

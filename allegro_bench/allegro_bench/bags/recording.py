@@ -155,7 +155,7 @@ class Recording:
 
 def read_recording(
     path: Path | str, profile: str = 'auto', *, hand: str = '', namespace: str | None = None,
-    kinds: Collection[str] = KINDS, hashes: bool = True,
+    prefix: str | None = None, kinds: Collection[str] = KINDS, hashes: bool = True,
 ) -> Recording:
     """Read a whole bag into memory (400 bytes a joint state: two hours at 333 Hz take 1 GB; see :func:`windows`).
 
@@ -165,6 +165,7 @@ def read_recording(
             :func:`allegro_bench.bags.profiles.available`, or a YAML file of your own.
         hand: e.g. ``v5_sense_left``; empty: what the bag or the profile says.
         namespace: of the hand's topics; None: the only one, or the first of several (which is then said).
+        prefix: before its joint names; None: what the first message says.
         kinds: streams to read; the others cost no memory.
         hashes: whether to compute SHA-256 of the files.
 
@@ -172,14 +173,14 @@ def read_recording(
         ConfigError: no bag at all there, no such profile, or no topic of a hand in it; the sentence lists topics.
         UnknownName: no such hand.
     """
-    from allegro_bench.bags.reading import whole
+    from allegro_bench.bags.reading import Wish, whole
 
-    return whole(Path(path), profile, hand, namespace, kinds, hashes)
+    return whole(Path(path), Wish(profile, hand, namespace, prefix, frozenset(kinds), hashes))
 
 
 def windows(
     path: Path | str, profile: str = 'auto', *, seconds: float = 60.0, hand: str = '', namespace: str | None = None,
-    kinds: Collection[str] = KINDS, hashes: bool = True,
+    prefix: str | None = None, kinds: Collection[str] = KINDS, hashes: bool = True,
 ) -> Iterator[Recording]:
     """Read a bag window by window: every message is in exactly one window, memory does not grow with the bag.
 
@@ -187,6 +188,6 @@ def windows(
     window's :attr:`Recording.damage` and :attr:`Sources.streams` are those of the whole bag. Arguments and errors
     otherwise as :func:`read_recording`.
     """
-    from allegro_bench.bags.reading import stretches
+    from allegro_bench.bags.reading import Wish, stretches
 
-    return stretches(Path(path), profile, hand, namespace, kinds, hashes, seconds)
+    return stretches(Path(path), Wish(profile, hand, namespace, prefix, frozenset(kinds), hashes), seconds)
