@@ -21,8 +21,10 @@ result.json, ticks.npz (every tick), series.npz (traces), report.html.
 exit codes: 0 done, 1 verify found differences, 2 it could not be done (one sentence says why)"""
 
 COMMANDS = (
+    'allegro_bench.running.commands',
     'allegro_bench.live_commands',
     'allegro_bench.dataset_commands',
+    'allegro_bench.replay.commands',
     'allegro_bench.system_commands',
 )
 """Modules whose ``add_commands(subparsers)`` registers commands, in the order of the help.

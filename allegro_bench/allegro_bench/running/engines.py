@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from allegro_ai.backend_commands import COMPILED
@@ -24,6 +25,9 @@ PACKAGES = {'onnxruntime': 'onnxruntime', 'onnxruntime_cuda': 'onnxruntime-gpu',
             'onnxruntime_tensorrt': 'onnxruntime-gpu', 'openvino': 'openvino', 'torch': 'torch', 'torch_cuda': 'torch',
             'torch_compile': 'torch', 'aotinductor': 'torch', 'numpy': 'numpy', 'null': 'numpy'}
 """Backend to the package whose version counts."""
+
+NVIDIA = Path('/dev/nvidiactl')
+"""There is a driver for NVIDIA GPUs where this exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,9 @@ def usable(bundle: Bundle) -> tuple[list[Engine], list[str]]:
             continue
         if name in COMPILED:
             left.append(f'{name}: compiles for a long time at each load; name it to measure it')
+            continue
+        if Engine(name, 'fp32').device == 'gpu' and not NVIDIA.exists():
+            left.append(f'{name}: no NVIDIA GPU on this machine')
             continue
         if not here:
             left.append(f'{name}: {why}')

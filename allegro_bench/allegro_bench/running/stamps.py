@@ -48,14 +48,18 @@ class StampBuffer:
         except OSError as error:
             os.close(descriptor)
             raise ConfigError(f'no memory for the stamps of {count} ticks ({error}); measure shorter blocks') from error
-        buffer._whole()[:] = NEVER
-        buffer.head[:] = memoryview(np.zeros(HEAD, dtype=np.int64)).cast('B').cast('q')
+        buffer.wipe()
         return buffer
 
     @classmethod
     def attach(cls, descriptor: int) -> StampBuffer:
         """The same memory in another process."""
         return cls(descriptor, (os.fstat(descriptor).st_size // 8 - HEAD) // COLUMNS)
+
+    def wipe(self) -> None:
+        """Forget everything; touches every page."""
+        whole = self._whole()
+        whole[:HEAD], whole[HEAD:] = 0, NEVER
 
     def _whole(self) -> NDArray[np.int64]:
         return np.frombuffer(self._map, dtype=np.int64)

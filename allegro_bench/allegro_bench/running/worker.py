@@ -35,6 +35,8 @@ class WorkerLost(AllegroError):
         """Say which and how."""
         super().__init__(sentence)
         self.code = code
+        self.noted = False
+        """Whether the block that it happened in has noted it."""
 
 
 class Worker:
