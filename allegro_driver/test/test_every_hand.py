@@ -180,3 +180,14 @@ def test_what_nobody_confirmed_gets_no_torque():
         with pytest.raises(CommandRefused, match='thumb_sign'):
             driver.enable()
         assert dataclasses.asdict(driver.status())['state'] is State.OFF
+
+
+@pytest.mark.parametrize(('wanted', 'warned'), [(True, True), (False, False)])
+def test_a_link_that_no_second_process_can_share_is_said_to_have_no_guardian(wanted: bool, warned: bool) -> None:
+    with running_emulator(model='v4', side='right', wire=wire_name('virtual')) as server:
+        config = DriverConfig(model='v4', link='can', address=server.address, guardian=wanted)
+        hardware = make_hardware(load_hand('v4', 'right'), config)
+        try:
+            assert any('no guardian' in warning for warning in hardware.open().warnings) is warned
+        finally:
+            hardware.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -35,6 +36,10 @@ Unit = TypeVar('Unit')
 _REPEATS = 5  # nothing is acknowledged
 # A full queue keeps its oldest packets; its newest sample is no answer to "where are the joints now?".
 _TOO_OLD_PERIODS = 10
+
+_UNGUARDED = (
+    'no guardian: a second process cannot share this link, so nothing ends the torque should this process be killed '
+    'or hang; keep a hand on the supply, or use a link that can be shared (UDP, SocketCAN, SLCAN)')
 
 
 class BusHardware(Generic[Unit]):
@@ -173,6 +178,8 @@ class BusHardware(Generic[Unit]):
                     f'no hand answers at {self._link.peer}; check power, cable, address, bit rate and that no other '
                     'program uses this bus') from None
             self._watch_over()
+            if self._guardian.missing:
+                self._identity = replace(self._identity, warnings=(*self._identity.warnings, _UNGUARDED))
         except BaseException:
             self.close()
             raise

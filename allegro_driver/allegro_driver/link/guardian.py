@@ -97,6 +97,11 @@ class Guardian:
         """Whether the child has ended the torque because this process stood still."""
         return self._words is not None and self._words[_ACTED] != 0
 
+    @property
+    def missing(self) -> bool:
+        """Whether a child is wanted and none watches."""
+        return self._stall_s is not None and self._process is None
+
     def torque_flows(self, flows: bool) -> None:
         """Call it before each packet: does the hand have torque after it? Takes about half a microsecond."""
         if self._words is not None:
