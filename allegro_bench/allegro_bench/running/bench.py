@@ -17,14 +17,11 @@ from allegro_ai import golden
 from allegro_bench.load import MonotonicClock, run_periodic
 from allegro_bench.running.engines import NULL, Engine
 from allegro_bench.running.gauges import MemoryGauge, clock_offsets, spent, usage
+from allegro_bench.running.profiles import STEADY, WINDOW
 from allegro_bench.running.stamps import StampBuffer
 from allegro_bench.running.steps import ActStep, Probe, step
 from allegro_bench.running.workload import Workload, load
 
-WINDOW = 50
-"""Ticks of a window of the warm-up."""
-STEADY = 0.02
-"""Medians of three windows in a row differ by less than this, or the backend is not steady."""
 SAMPLES = 32
 """Ticks of a block whose answers are computed again by another backend afterwards."""
 MARGIN = 3.0
@@ -111,7 +108,7 @@ class Bench:
                             self.tolerance, extras=self.policy.extras, minimum=minimum)
 
     def warm(self, ticks: int, seconds: float, cap_s: float, seed: int) -> dict[str, Any]:
-        """Run at the control rate until the medians of three windows in a row differ by less than :data:`STEADY`."""
+        """Run at the control rate until steady: see :data:`allegro_bench.running.profiles.STEADY`."""
         self.step.begin(seed)
         period = self.chosen.period_ns
         medians: list[float] = []

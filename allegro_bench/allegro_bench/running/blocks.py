@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from allegro_bench.energy import EnergyRecorder
 from allegro_bench.environment import reason
 from allegro_bench.results.blocks import numbers
@@ -215,7 +217,6 @@ class Bench:
 
 def median_ms(values: Any) -> float | None:
     """Median of times in ns, ms; None of none."""
-    import numpy as np
     return float(np.median(values)) * 1e-6 if len(values) else None
 
 

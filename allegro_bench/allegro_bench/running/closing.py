@@ -1,4 +1,4 @@
-"""The end of a run, whatever ended it: what is computed from its blocks, its verdict, and the file."""
+"""The end of a run, whatever ended it: what follows from its blocks, its verdict, and the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from allegro_bench import environment
 from allegro_bench.environment import reason
 from allegro_bench.results import document as results
 from allegro_bench.results.summary import summarise
-from allegro_bench.running import reasons
+from allegro_bench.results.validity import judge, status
 from allegro_bench.running.setup import now_utc
 
 
@@ -41,25 +41,19 @@ def close(document: dict[str, Any], folder: Path, found: list[dict[str, str]], b
     """
     after = environment.describe()
     run = document['run']
-    run |= {'finished_utc': now_utc(), 'system_after_id': after['id']}
     found += environment.changes(before, after) + environment.preflight(before)
+    complete = {b['order_index'] for b in document['blocks'] if not b['error']} >= set(range(len(run['order'])))
+    run |= {'finished_utc': now_utc() if complete else None, 'system_after_id': after['id']}
     if not any(b['kind'] == 'measure' and b['n_completed'] for b in document['blocks']):
         found.append(reason('nothing_measured', 'blocks', 'not one inference of a backend was measured',
                             'mend the reasons before this one'))
-    overhead = run['meter_overhead']
-    if overhead is not None and overhead['reported']:
-        found.append(reason('meter_overhead', 'run/meter_overhead', 'reading the meters changes the median response by '
-                            f'{overhead["ratio"] - 1:+.1%}', 'read slower sources less often, or use counters'))
-    if run['profile'] not in ('standard', 'long'):
-        found.append(reason('not_for_publication', 'run/profile', f'profile {run["profile"]} shows that everything '
-                            'works; its numbers are not for publication', 'use --profile standard or long, unaltered'))
     document['provenance'] |= {'files': [b['ticks_file'] for b in document['blocks']]}
-    document['validity'] = reasons.verdict(found)
     try:
         document['summary'], document['comparisons'] = summarise(document, folder)
+        document['validity'] = judge(document, folder, found)
     except AllegroError as error:
         found.append(reason('incomplete', 'summary', str(error), 'look at the blocks'))
-        document['validity'] = reasons.verdict(found)
+        document['validity'] = {'status': status(found), 'reasons': found}
     results.write(folder, document)
 
 

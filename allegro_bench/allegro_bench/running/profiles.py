@@ -13,6 +13,9 @@ CUSTOM = 'custom'
 SEEDS = (11, 23, 37, 59, 71)
 """The published seeds of synthetic observations: round r of a run uses number r modulo 5."""
 
+WINDOW, STEADY = 50, 0.02
+"""A backend is steady once the median responses of three windows of so many ticks in a row differ by less than this."""
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:

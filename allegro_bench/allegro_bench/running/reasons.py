@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from allegro_bench.environment import reason
-from allegro_bench.running.bench import STEADY
+from allegro_bench.running.profiles import STEADY
 
 OTHER_LOAD = 0.1
 """Cores; more than this used by programs that are no part of the run is foreign load."""
@@ -131,10 +131,3 @@ def of_load(cores: float | None, where: str) -> list[dict[str, str]]:
     if cores is None or cores <= OTHER_LOAD:
         return []
     return [reason('other_load', where, f'other programs used {cores:.2f} cores', 'stop them, then measure again')]
-
-
-def verdict(found: Sequence[dict[str, str]]) -> dict[str, Any]:
-    """The section ``validity``: each reason once, in the order in which it was met."""
-    unique = [r for k, r in enumerate(found) if r not in found[:k]]
-    status = 'valid' if not unique else 'invalid' if any(r['code'] in INVALID for r in unique) else 'degraded'
-    return {'status': status, 'reasons': unique}

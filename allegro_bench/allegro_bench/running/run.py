@@ -53,7 +53,6 @@ class Run:
         self._kept: dict[str, Opened] = {}
         self._cold: dict[str, list[dict[str, float]]] = {}
         self._first_c: float | None = None
-        self._medians: dict[str, list[float | None]] = {}
         self._loads: list[float] = []
         self._interrupted = False
 
@@ -142,8 +141,6 @@ class Run:
             block = bench.measure(opened, opened.buffers[0], step.kind, seed, order_index=index, warmup=warmup)
             self._other_load(busy, began, block)
             bench.found += reasons.of_warm_up(f'blocks/{block["index"]}', engine.name, warmup)
-            if step.kind == 'reference':
-                self._medians.setdefault(engine.name, []).append(median_ms(opened.buffers[0].ticks().response_ns()))
             if idle:
                 self._loaded_idle(opened, opened.buffers[1], seed)
             if calls:
@@ -281,12 +278,10 @@ class Run:
         return card
 
     def _finish(self, before: Mapping[str, Any]) -> dict[str, Any]:
-        document, bench, setup = self.document, self.bench, self.setup
+        document, bench = self.document, self.bench
         document['blocks'] = bench.blocks
         cold_starts(document, self._cold)
-        medians = [*self._medians.get(setup.reference.name, []), None, None]
         found = bench.found
-        found += reasons.of_drift(setup.reference.name, medians[0], medians[1])
         found += reasons.of_load(float(np.median(self._loads)) if self._loads else None, 'blocks')
         close(document, self.folder, found, before)
         return document
