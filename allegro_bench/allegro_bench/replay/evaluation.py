@@ -26,7 +26,7 @@ from allegro_bench.replay import (
 )
 from allegro_bench.replay.findings import Finding, ordered
 from allegro_bench.replay.inputs import Inputs
-from allegro_bench.replay.pairing import pairing_findings
+from allegro_bench.replay.pairing import REMEDY_SKEW, pairing_findings
 from allegro_bench.replay.plan import Plan, make_plan
 from allegro_bench.replay.runner import OWN, TEACHER, Trace, holds, run
 from allegro_bench.replay.sensors import sensor_findings
@@ -119,17 +119,25 @@ def _recording(inputs: Inputs, options: Options) -> dict[str, Any]:
 
 def _one(inputs: Inputs, name: str, options: Options, found: list[Finding]) -> tuple[dict[str, Any], Replayed]:
     bundle = load_bundle(name, inputs.model)
-    runtime = bundle.contract['runtime']
-    plan = make_plan(inputs, bundle.period_s, float(runtime['rate_tolerance']))
-    found += [
-        *health.stream_findings(inputs, plan, stale_ms=float(bundle.contract['safety']['stale_ms'])),
-        *sensor_findings(inputs),
-        *pairing_findings(inputs, plan, bundle.period_s, float(runtime['rate_tolerance']))]
+    plan = plan_for(inputs, bundle)
+    found += examine(inputs, plan, bundle)
     policy = bundle.policy(options.engines[0])
     try:
         return _measured(inputs, plan, bundle, policy, options, found)
     finally:
         policy.backend.close()
+
+
+def plan_for(inputs: Inputs, bundle: Bundle) -> Plan:
+    """The ticks at which a bundle's node would have stepped."""
+    return make_plan(inputs, bundle.period_s, float(bundle.contract['runtime']['rate_tolerance']))
+
+
+def examine(inputs: Inputs, plan: Plan, bundle: Bundle) -> list[Finding]:
+    """What is wrong with the recording itself, seen by a policy of this bundle's rate and limits."""
+    return [*health.stream_findings(inputs, plan, stale_ms=float(bundle.contract['safety']['stale_ms'])),
+            *sensor_findings(inputs), *pairing_findings(inputs, plan, bundle.period_s, float(
+                bundle.contract['runtime']['rate_tolerance']))]
 
 
 def _measured(inputs: Inputs, plan: Plan, bundle: Bundle, policy: Policy, options: Options,
@@ -148,8 +156,7 @@ def _measured(inputs: Inputs, plan: Plan, bundle: Bundle, policy: Policy, option
     found += [Finding('hold', 'warning', '', when, None, f'the node would have held the hand: {reason}',
                       'See the plots around that time', bundle.name) for when, reason in held[:10]]
     compared = difference.describe(inputs, plan, traces, bundle, controller, expert=options.expert)
-    if compared['compared'] and controller == bundle.name and compared['teacher_forced']['lag']['found']:
-        found.append(_lagging(inputs, compared['teacher_forced']['lag'], bundle))
+    found += lagging(inputs, plan, trace, bundle, controller)
     leak = leakage(inputs, bundle)
     if leak['leaked']:
         found.append(Finding('leak', 'fault', '', None, None, f'{bundle.name} was trained with this recording '
@@ -187,15 +194,19 @@ def _determinism(inputs: Inputs, plan: Plan, trace: Trace, bundle: Bundle, polic
         'engines': [exactness.of_engine(inputs, bundle, steps, engine) for engine in options.engines]}
 
 
-def _lagging(inputs: Inputs, lag: dict[str, Any], bundle: Bundle) -> Finding:
-    steps = int(lag['best_steps'])
+def lagging(inputs: Inputs, plan: Plan, trace: Trace, bundle: Bundle, controller: str) -> list[Finding]:
+    """The finding that the policy's own recorded targets come steps too late or too early."""
+    found = difference.lag(plan, trace)
+    if controller != bundle.name or not found['found']:
+        return []
+    steps = int(found['best_steps'])
     topic = inputs.commands.topic if inputs.commands is not None else 'joint_commands'
     words = f'{abs(steps)} control {"steps" if abs(steps) > 1 else "step"} {"later" if steps > 0 else "earlier"}'
-    return Finding('one_step_skew', 'fault', topic, None, None,
-                   f'the recorded targets agree best with the policy\'s answers when they are taken {words} (mean difference '
-                   f'{lag["by_shift_rad"][str(steps)]:.2g} rad instead of {lag["by_shift_rad"]["0"]:.2g})',
-                   'Pair observation t+1 with target t: read the joint state after the target was sent, and stamp the '
-                   'command with the joint state that caused it', bundle.name)
+    by_shift = found['by_shift_rad']
+    return [Finding('one_step_skew', 'fault', topic, None, None,
+                    f'the recorded targets agree best with the policy\'s answers when they are taken {words} (mean '
+                    f'difference {by_shift[str(steps)]:.2g} rad instead of {by_shift["0"]:.2g})', REMEDY_SKEW,
+                    bundle.name)]
 
 
 def leakage(inputs: Inputs, bundle: Bundle) -> dict[str, Any]:

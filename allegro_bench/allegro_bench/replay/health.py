@@ -77,7 +77,7 @@ def _touch(inputs: Inputs) -> list[dict[str, Any]]:
     for i, taxel in enumerate(inputs.model.taxels[:pressure.shape[1]]):
         column = pressure[:, i]
         known = column[np.isfinite(column)]
-        rows.append({'taxel': taxel.frame, 'finger': taxel.finger, 'tip': bool(taxel.tip),
+        rows.append({'taxel': taxel.name, 'finger': taxel.finger, 'tip': bool(taxel.tip),
                      'valid': len(known) / max(1, len(column)),
                      'greatest_kpa': float(known.max()) * 1e-3 if len(known) else None,
                      'pressed': float((known > 1500.0).mean()) if len(known) else None})

@@ -32,6 +32,9 @@ OPPOSED = -0.5
 
 DIFFERENT_RAD = 0.03
 
+REMEDY_SKEW = 'Pair observation t+1 with target t: read the joint state after the target was sent, and stamp the ' \
+    'command with the joint state that caused it'
+
 
 def pairing_findings(inputs: Inputs, plan: Plan, period_s: float, tolerance: float) -> list[Finding]:
     """Skews, swaps, other rates and unexplained differences between ``policy_state`` and the topics."""
@@ -105,6 +108,7 @@ def _errors(inputs: Inputs, plan: Plan) -> list[Finding]:
     joint = plan.joint[rows]
 
     def shown(which: NDArray[np.intp]) -> Float:
+        """The target that the policy saw, if these were the joint states that it read."""
         return seen + position[which] if plus else seen
 
     differ = ~_close(shown(joint), before)
@@ -232,9 +236,7 @@ def _span(inputs: Inputs, times: NDArray[np.int64]) -> tuple[float, float]:
 
 
 def _skewed(topic: str, span: tuple[float, float], text: str) -> Finding:
-    return Finding('one_step_skew', 'fault', topic, *span, text,
-                   'Pair observation t+1 with target t: read the joint state after the target was sent, and stamp the '
-                   'command with the joint state that caused it')
+    return Finding('one_step_skew', 'fault', topic, *span, text, REMEDY_SKEW)
 
 
 def _swapped(topic: str, span: tuple[float, float], fingers: list[str], against: str) -> Finding:

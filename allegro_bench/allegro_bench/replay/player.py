@@ -48,7 +48,7 @@ document.addEventListener('DOMContentLoaded', function () {
   var source = document.getElementById('replay-data');
   if (!source) return;
   var data = JSON.parse(source.textContent);
-  var palette = ['#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#8B6B00'];
+  var palette = ['#0072B2', '#8B6B00', '#009E73', '#CC79A7', '#56B4E9', '#444444'];
   var end = Math.max(data.duration, 0.1), view = [0, end], moment = 0, playing = false, az = 0.75, el = 0.25;
   var get = function (id) { return document.getElementById(id); };
   var LEFT = 52, RIGHT = 10, panels = [];
@@ -173,7 +173,7 @@ document.addEventListener('DOMContentLoaded', function () {
     data.hand.measured.forEach(function (f) { f.forEach(function (v, i) {
       low[i % 3] = Math.min(low[i % 3], v); high[i % 3] = Math.max(high[i % 3], v); }); });
     middle = low.map(function (v, i) { return (v + high[i]) / 2; });
-    reach = Math.max.apply(null, low.map(function (v, i) { return (high[i] - v) / 2; })) * 1.18;
+    reach = Math.max.apply(null, low.map(function (v, i) { return (high[i] - v) / 2; })) * 1.08;
   })();
   function project(p, i, c) {
     var x = p[3 * i] - middle[0], y = p[3 * i + 1] - middle[1], z = p[3 * i + 2] - middle[2];

@@ -49,7 +49,7 @@ def render(document: Mapping[str, Any], inputs: Inputs, replayed: Sequence[Any])
     names = [p['name'] for p in working(document)]
     for title, meaning, rows in GROUPS:
         if names:
-            parts.append(section(title, paragraph(meaning, 'note'), table(['', *names], [
+            parts.append(section(title, paragraph(meaning, 'note'), table([Html(''), *names], [
                 [label, *values] for label, values in rows(document)])))
     parts += [section('What this cannot say', '<ul>' + ''.join(f'<li>{escape(s)}</li>' for s in document['cannot_say'])
                       + '</ul>'), _how(document)]
@@ -95,7 +95,7 @@ def _findings(document: Mapping[str, Any]) -> str:
     more = paragraph(f'{len(found) - MOST_FINDINGS} more are in replay.json.', 'note') if len(
         found) > MOST_FINDINGS else ''
     meaning = paragraph('; '.join(f'{k.replace("_", " ")}: {KINDS[k]}' for k in kinds) + '.', 'note')
-    return section('Findings', table(['', 'what', 'topic', 'when', 'details, and what to do'], rows), more, meaning)
+    return section('Findings', table([Html(''), 'what', 'topic', 'when', 'details, and what to do'], rows), more, meaning)
 
 
 def _streams(document: Mapping[str, Any]) -> str:
@@ -118,8 +118,10 @@ def _streams(document: Mapping[str, Any]) -> str:
 def _touch(document: Mapping[str, Any]) -> str:
     rows = [[t['taxel'], t['finger'], 'tip' if t['tip'] else '', share(t['valid']), number(t['greatest_kpa']),
              share(t['pressed'])] for t in document['input_health']['touch']]
-    return f'<details><summary>touch cells</summary>{table(["cell", "finger", "", "valid", "greatest (kPa)", "pressed"], rows)}' \
-        '</details>' if rows else ''
+    if not rows:
+        return ''
+    head = ['cell', 'finger', Html(''), 'valid', 'greatest (kPa)', 'pressed']
+    return f'<details><summary>touch cells</summary>{table(head, rows)}</details>'
 
 
 def _how(document: Mapping[str, Any]) -> str:

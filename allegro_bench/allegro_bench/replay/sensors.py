@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from allegro_bench.replay.findings import Finding
@@ -10,11 +12,14 @@ from allegro_bench.replay.inputs import Float, Inputs, Stream
 CEILING_PA = 102_000.0
 """The most that a V5 Sense cell can say: 255 counts of 400 Pa over CAN; 100 kPa over UDP."""
 
-SCALE_FACTOR = 5.0
-"""A cell whose smallest step is so many times that of the other cells reads in another unit."""
+FACTORS = (10, 8, 5, 4)
+"""A cell whose changes are all multiples of so many steps of the sensor reads in another unit."""
 
 LEAST_CHANGES = 12
-"""Fewer changes do not show the smallest step of a cell."""
+"""Fewer changes do not show the step of a cell."""
+
+STEP_TOLERANCE, MULTIPLES = 0.25, 0.95
+"""A baseline that drifts blurs the steps a little, and single odd changes are allowed."""
 
 PRESSED_PA = 1500.0
 FROZEN_S = 0.4
@@ -23,8 +28,8 @@ FROZEN_S = 0.4
 FROZEN_TIMES = 4.0
 """It must also repeat so many times longer than any other pressed cell ever does."""
 
-DEAD_S = 1.0
-FEWEST_KPA_CELLS = 3
+DEAD_S, DEAD_FALL_PA = 1.0, 500.0
+SATURATION_PA = 60_000.0
 
 
 def sensor_findings(inputs: Inputs) -> list[Finding]:
@@ -50,50 +55,63 @@ def _angles(inputs: Inputs) -> list[Finding]:
                     'joint_states carry radians: convert degrees or encoder steps, or name the right hand')]
 
 
-def quantum(values: Float) -> float | None:
-    """Smallest step of a cell, Pa: what its changes between neighbouring samples are multiples of; None: too few."""
-    changes = np.abs(np.diff(values))
-    changes = changes[np.isfinite(changes) & (changes > 0.5)]
-    if len(changes) < LEAST_CHANGES:
-        return None
-    # A baseline that drifts makes single odd changes; a share of the smallest ones is robust against them.
-    return float(np.percentile(changes, 10))
+def changes(values: Float) -> Float:
+    """Changes between neighbouring samples of a cell, without the pauses in which it repeats, absolute."""
+    found = np.abs(np.diff(values))
+    return np.asarray(found[np.isfinite(found) & (found > 0.5)])
+
+
+def quantum(cells: Sequence[Float]) -> float | None:
+    """Smallest step of the sensor, in the unit of the values: most small changes are one of it; None: too few."""
+    pooled = np.concatenate([changes(c) for c in cells]) if len(cells) else np.zeros(0)
+    return float(np.percentile(pooled, 10)) if len(pooled) >= LEAST_CHANGES else None
+
+
+def coarser(values: Float, step: float) -> int:
+    """How many times coarser than ``step`` a cell changes: 10 if all its changes are tens of it; 1: not at all."""
+    count = changes(values) / step
+    count = count[count > 0.5]
+    if len(count) < LEAST_CHANGES:
+        return 1
+    for factor in FACTORS:
+        off = np.abs(count - factor * np.round(count / factor))
+        if (off < STEP_TOLERANCE).mean() > MULTIPLES:
+            return factor
+    return 1
 
 
 def _units(inputs: Inputs, stream: Stream) -> list[Finding]:
-    steps = [q for i in range(stream.values.shape[1]) if (q := quantum(stream.values[:, i] * 1e3)) is not None]
+    step = quantum([stream.values[:, i] * 1e3 for i in range(stream.values.shape[1])])
     greatest = float(np.nanmax(stream.values, initial=0.0))
-    if len(steps) >= FEWEST_KPA_CELLS and greatest <= CEILING_PA * 1e-3 * 1.05 and np.median(steps) < 2000.0:
-        return [Finding('wrong_unit', 'fault', stream.topic, None, None,
-                        f'no cell reads above {greatest:.3g}, and the smallest step is {np.median(steps) * 1e-3:.2g}: that '
-                        'looks like kPa', 'Pressures are in Pa: multiply by 1000, or choose the profile of the recorder')]
-    return []
+    if step is None or greatest > CEILING_PA * 1e-3 * 1.05 or step > 2000.0:
+        return []
+    return [Finding('wrong_unit', 'fault', stream.topic, None, None,
+                    f'no cell reads above {greatest:.3g}, and the smallest step is {step * 1e-3:.2g}: that looks like '
+                    'kPa', 'Pressures are in Pa: multiply by 1000, or choose the profile of the recorder')]
 
 
 def _scales(inputs: Inputs, stream: Stream) -> list[Finding]:
     """A cell that steps several times coarser than the others, or reads more than the wire can carry."""
-    steps = [quantum(stream.values[:, i]) for i in range(stream.values.shape[1])]
-    known = np.array([s for s in steps if s is not None])
+    step = quantum([stream.values[:, i] for i in range(stream.values.shape[1])])
     found = []
     for i, taxel in enumerate(inputs.model.taxels):
         column = stream.values[:, i]
-        greatest, step = float(np.nanmax(column, initial=0.0)), steps[i]
-        others = float(np.median(known)) if len(known) >= 4 else None
-        coarse = step is not None and others is not None and step >= SCALE_FACTOR * others
-        if not coarse and greatest <= CEILING_PA:
+        greatest = float(np.nanmax(column, initial=0.0))
+        factor = coarser(column, step) if step else 1
+        if factor == 1 and greatest <= CEILING_PA:
             continue
         rows = np.flatnonzero(column > CEILING_PA)
         reasons = []
-        if coarse and step is not None and others is not None:
-            reasons.append(f'its smallest step is {step:.0f} Pa, that of the other cells {others:.0f} Pa '
-                           f'(factor {step / others:.3g})')
+        if factor > 1:
+            reasons.append(f'it changes in steps of {factor * (step or 0):.0f} Pa, the other cells in steps of '
+                           f'{step:.0f} Pa (factor {factor})')
         if len(rows):
             reasons.append(f'it reads up to {greatest * 1e-3:.0f} kPa, the hand can report {CEILING_PA * 1e-3:.0f} kPa')
         found.append(Finding(
             'wrong_scale', 'fault', stream.topic,
-            float(inputs.seconds(stream.received_ns[rows[0]])) if len(rows) and not coarse else None,
-            float(inputs.seconds(stream.received_ns[rows[-1]])) if len(rows) and not coarse else None,
-            f'{taxel.frame} ({taxel.finger}) reads in another unit than the other cells: {" and ".join(reasons)}',
+            float(inputs.seconds(stream.received_ns[rows[0]])) if len(rows) and factor == 1 else None,
+            float(inputs.seconds(stream.received_ns[rows[-1]])) if len(rows) and factor == 1 else None,
+            f'{taxel.name} ({taxel.finger}) reads in another unit than the other cells: {" and ".join(reasons)}',
             'Scale this cell in the driver (over CAN the vendor\'s own code does not divide the palm by 10), '
             'and record again'))
     return found
@@ -116,7 +134,7 @@ def _frozen(inputs: Inputs, stream: Stream) -> list[Finding]:
         found.append(Finding(
             'frozen_taxel', 'fault', stream.topic, float(inputs.seconds(stream.received_ns[begin])),
             float(inputs.seconds(stream.received_ns[end])),
-            f'{taxel.frame} ({taxel.finger}) repeats {stream.values[begin, i] * 1e-3:.1f} kPa for {lasted:.2f} s while other '
+            f'{taxel.name} ({taxel.finger}) repeats {stream.values[begin, i] * 1e-3:.1f} kPa for {lasted:.2f} s while other '
             'cells change', 'Mask the cell (valid = 0) or replace the sensor; a policy takes it for a steady contact'))
     return found
 
@@ -134,20 +152,28 @@ def _longest(stream: Stream, column: Float, pressed: np.ndarray) -> tuple[float,
 
 
 def _dead(inputs: Inputs, raw: Stream) -> list[Finding]:
-    """Cells that fall to exactly zero, below where they rested before, and stay there."""
+    """Cells that fall at once to exactly zero, below where they rested before, and stay there; or fall from high."""
     found = []
     for i, taxel in enumerate(inputs.model.taxels):
         column = raw.values[:, i]
         alive = np.flatnonzero(column > 0)
-        if not len(alive) or alive[-1] == len(column) - 1:
+        if not len(alive):
             continue
+        fallen = np.flatnonzero((column[:-1] > SATURATION_PA) & (column[1:] == 0))
+        if len(fallen):
+            found.append(Finding(
+                'saturated_taxel', 'warning', raw.topic, float(inputs.seconds(raw.received_ns[fallen[0]])),
+                float(inputs.seconds(raw.received_ns[fallen[-1]])),
+                f'{taxel.name} ({taxel.finger}) falls from {column[fallen[0]] * 1e-3:.0f} kPa to 0 within one sample, '
+                f'{len(fallen)} times: what the vendor\'s code makes of a value beyond the range',
+                'Take it as pressed as hard as can be, not as no contact'))
         last = int(alive[-1])
         lasted = float(raw.received_ns[-1] - raw.received_ns[last]) * 1e-9
-        rest = float(np.nanmin(column[:last + 1]))
-        if lasted > DEAD_S and rest > 0:
+        # A baseline that drifts reaches zero step by step; a broken cell leaves its resting value at once.
+        if lasted > DEAD_S and np.nanmin(column[:last + 1]) > 0 and column[last] >= DEAD_FALL_PA:
             found.append(Finding(
                 'dead_taxel', 'fault', raw.topic, float(inputs.seconds(raw.received_ns[last])),
                 float(inputs.seconds(raw.received_ns[-1])),
-                f'{taxel.frame} ({taxel.finger}) falls from its resting value of at least {rest:.0f} Pa to exactly 0 and '
-                f'stays there for {lasted:.1f} s', 'Mask the cell (valid = 0) and look at its cable'))
+                f'{taxel.name} ({taxel.finger}) falls from {column[last]:.0f} Pa to exactly 0 within one sample and stays '
+                f'there for {lasted:.1f} s; it never read 0 before', 'Mask the cell (valid = 0) and look at its cable'))
     return found

@@ -1,0 +1,101 @@
+"""Faults planted into a real recording of the emulated hand are named by the report; the sound recording raises none."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from allegro_bench.replay.evaluation import Options, evaluate, examine, lagging, plan_for
+from allegro_bench.replay.intake import read_inputs
+from allegro_bench.replay.runner import run
+from replay_cases import BAG, HAND, PLANTED, linear_bundle, logged_by, swapped_joints
+
+QUICK = Options(paced_s=0.0)
+
+
+@pytest.fixture(scope='module')
+def bundle(tmp_path_factory):
+    return linear_bundle(tmp_path_factory.mktemp('bundles') / 'made_up')
+
+
+@pytest.fixture(scope='module')
+def sound(bundle):
+    return logged_by(read_inputs(BAG), bundle)
+
+
+def findings(inputs, bundle):
+    """What a report says about the recording, without the rest of the report."""
+    plan = plan_for(inputs, bundle)
+    trace = run(inputs, plan, bundle, bundle.policy())
+    found = [*examine(inputs, plan, bundle), *lagging(inputs, plan, trace, bundle, inputs.controller)]
+    return [f.as_dict() for f in found]
+
+
+def graver(found):
+    """What is about the recording; that a random policy is far from its training data says nothing here."""
+    return [f for f in found if f['level'] != 'note' and f['kind'] != 'hold']
+
+
+def test_a_sound_recording_raises_nothing(sound, bundle):
+    assert graver(evaluate(sound, [str(bundle.path)], QUICK)[0]['findings']) == []
+
+
+def test_nor_does_it_as_it_was_recorded(bundle):
+    """Whoever ran then: only that it was another policy may be seen."""
+    assert graver(findings(read_inputs(BAG), bundle)) == []
+
+
+def test_nor_without_policy_state_or_raw_touch(sound, bundle):
+    bare = dataclasses.replace(sound, states=None, state_names=(), raw=None)
+    assert graver(findings(bare, bundle)) == []
+
+
+@pytest.mark.parametrize('name', PLANTED)
+def test_a_planted_fault_is_named(sound, bundle, name):
+    plant, kind, topic = PLANTED[name]
+    found = [f for f in findings(plant(sound), bundle) if f['kind'] == kind and f['level'] == 'fault']
+    assert found, f'{name} was not found'
+    assert any(f['topic'].endswith(topic) for f in found)
+    assert all(f['remedy'] for f in found)
+    others = {k for _, k, _ in PLANTED.values()} - {kind}
+    assert not [f for f in findings(plant(sound), bundle) if f['kind'] in others and f['level'] == 'fault'], \
+        'and it is not taken for another one'
+
+
+def test_which_fingers_and_when(sound, bundle):
+    found = [f for f in findings(swapped_joints(sound), bundle) if f['kind'] == 'swapped_fingers']
+    assert all('index and ring' in f['text'] for f in found)
+    stale = next(f for f in findings(PLANTED['silent_joints'][0](sound), bundle) if f['kind'] == 'stale_joint_states')
+    middle = sound.seconds(sound.states.received_ns[len(sound.states) // 2])
+    assert abs(stale['from_s'] - middle) < 0.05
+    assert 0.19 < stale['to_s'] - stale['from_s'] < 0.25
+
+
+def test_a_policy_that_is_blind_to_touch_is_not_a_touch_policy(sound, tmp_path):
+    blind = linear_bundle(tmp_path / 'touch_grasp', touch=False, name='touch_grasp')
+    document = evaluate(sound, [str(blind.path)], QUICK)[0]
+    found = [f for f in document['findings'] if f['kind'] == 'not_using_touch']
+    assert [f['bundle'] for f in found] == ['touch_grasp-0.0.1']
+    assert document['policies'][0]['touch_use']['verdict'] == 'not using touch'
+    assert all(v['action_p99'] == 0 for v in document['policies'][0]['touch_use']['variants'])
+
+
+def test_units_are_checked(sound, bundle):
+    kilo = dataclasses.replace(sound, raw=dataclasses.replace(sound.raw, values=sound.raw.values * 1e-3))
+    assert any(f['kind'] == 'wrong_unit' and 'kPa' in f['text'] for f in findings(kilo, bundle))
+    degrees = dataclasses.replace(sound, joints=dataclasses.replace(
+        sound.joints, values=np.degrees(sound.joints.values)))
+    assert any(f['kind'] == 'wrong_unit' and 'radians' in f['remedy'] for f in findings(degrees, bundle))
+
+
+def test_a_dead_and_a_saturated_cell(sound, bundle):
+    tip = HAND.tip_taxels[1]
+    raw = sound.raw.values.copy()
+    resting = raw[:, tip].min()
+    raw[:, tip] += 500 - resting
+    raw[len(raw) // 2:, tip] = 0
+    found = findings(dataclasses.replace(sound, raw=dataclasses.replace(sound.raw, values=raw)), bundle)
+    assert [f['level'] for f in found if f['kind'] == 'dead_taxel'] == ['fault']
+    raw = sound.raw.values.copy()
+    raw[200, tip], raw[201, tip] = 99_000, 0
+    found = findings(dataclasses.replace(sound, raw=dataclasses.replace(sound.raw, values=raw)), bundle)
+    assert any(f['kind'] == 'saturated_taxel' for f in found)
