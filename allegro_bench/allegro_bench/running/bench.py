@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from allegro_ai.backends import BACKENDS
 from allegro_ai.contract import golden_tolerance
 from allegro_description.errors import AllegroError, BundleError
+from numpy.typing import NDArray
 
 from allegro_ai import golden
 from allegro_bench.load import MonotonicClock, run_periodic
@@ -21,6 +22,7 @@ from allegro_bench.running.profiles import STEADY, WINDOW
 from allegro_bench.running.stamps import StampBuffer
 from allegro_bench.running.steps import ActStep, Probe, step
 from allegro_bench.running.workload import Workload, load
+from allegro_bench.statistics import rank_interval
 
 SAMPLES = 32
 """Ticks of a block whose answers are computed again by another backend afterwards."""
@@ -111,7 +113,7 @@ class Bench:
         """Run at the control rate until steady: see :data:`allegro_bench.running.profiles.STEADY`."""
         self.step.begin(seed)
         period = self.chosen.period_ns
-        medians: list[float] = []
+        windows: list[NDArray[np.float64]] = []
         first = time.monotonic_ns()
         thaw = frozen()
         k = 0
@@ -119,14 +121,13 @@ class Bench:
             run = run_periodic(lambda i, base=k: self.step(base + i), self.clock, period_ns=period, count=WINDOW,
                                on_overrun=self.chosen.on_overrun, before=lambda i, base=k: self.step.before(base + i))
             k += WINDOW
-            medians.append(float(np.median(run.response_ns())) * 1e-6)
+            windows.append(np.sort(run.response_ns()) * 1e-6)
             now_s = (time.monotonic_ns() - first) * 1e-9
-            last = medians[-3:]
-            steady = len(last) == 3 and max(last) < (1 + STEADY) * min(last)
+            steady = is_steady(windows)
             if (steady and k >= ticks and now_s >= seconds) or now_s >= cap_s:
                 break
         thaw()
-        return {'ticks': k, 'seconds': now_s, 'steady': steady, 'medians_ms': medians, 'held': self.step.held}
+        return {'ticks': k, 'seconds': now_s, 'steady': steady, 'medians_ms': [float(np.median(w)) for w in windows], 'held': self.step.held}
 
     def block(self, buffer: StampBuffer, seed: int, sample_seed: int, *, null: bool) -> Callable[[], dict[str, Any]]:
         """Prepare a block; what is returned runs it.
@@ -199,6 +200,23 @@ class Bench:
             done = min(done + GROUP, calls)
         thaw()
         return {'calls': done}
+
+
+def is_steady(windows: Sequence[NDArray[np.float64]]) -> bool:
+    """Whether the last three windows agree, see :data:`allegro_bench.running.profiles.STEADY`.
+
+    Args:
+        windows: response times, each sorted, any unit.
+    """
+    last = [w for w in windows[-3:] if w.size]
+    if len(last) < 3:
+        return False
+    medians = [float(np.median(w)) for w in last]
+    if max(medians) < (1 + STEADY) * min(medians):
+        return True
+    ranks = [rank_interval(int(w.size), 0.5) for w in last]
+    ends = [(float(w[r[0] - 1]), float(w[r[1] - 1])) for w, r in zip(last, ranks, strict=True) if r is not None]
+    return len(ends) == 3 and max(lo for lo, _ in ends) <= min(hi for _, hi in ends)
 
 
 class Watch:

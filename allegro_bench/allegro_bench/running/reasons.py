@@ -109,7 +109,7 @@ def of_warm_up(where: str, name: str, warm: Mapping[str, Any]) -> list[dict[str,
         return []
     last = ', '.join(f'{m * 1e3:.0f}' for m in warm['medians_ms'][-3:])
     return [reason('not_steady', where, f'{name} was not steady after {warm["seconds"]:.0f} s: the last medians of 50 '
-                   f'ticks were {last} us, allowed is a difference of {STEADY:.0%}',
+                   f'ticks were {last} us, apart by more than {STEADY:.0%} and more than their scatter',
                    'stop other programs, fix the clock of the processor, then measure again')]
 
 
