@@ -15,6 +15,7 @@ class ProfilerConfig:
     side: str = parameter('right', 'which hand', choices=('right', 'left'))
     prefix: str = parameter('', 'put before every joint and frame name in messages: two hands, one tree of frames')
     output_dir: str = parameter('runs/profile', 'folder for result.json, ticks.npz, series.npz and report.html')
+    autostart: bool = parameter(True, 'begin to measure at once; if false, when the service ~/start is called')
     deadline_ms: float = parameter(
         0.0, 'a tick that finishes later than this after its release is missed; 0: one control period',
         unit='ms', low=0.0, high=10000.0)

@@ -74,6 +74,18 @@ class Live:
             return f'none: {session.meter.reason}', values
         return f'gross, {" + ".join(chosen)}', values
 
+    def channels(self) -> list[tuple[str, str, dict[str, object]]]:
+        """What the topic ``energy`` says of each channel: its id, its last problem or '', sum and whose joules."""
+        found = []
+        for channel in self._session.meter.channels:
+            sample = self._session.energy.get(channel.id)
+            if sample is not None:
+                found.append((channel.id, sample.problem, {
+                    'energy_j': sample.joules, 'faults': sample.faults, 'meter': channel.driver, 'kind': channel.kind,
+                    'boundary': channel.boundary, 'quality': channel.quality,
+                    'overlaps': ', '.join(channel.overlaps) or 'none'}))
+        return found
+
     def _cpu(self, ticks: Any) -> object:
         process = self._session.processes.of(self._session.config.policy_node)
         if process is None or len(process.cpu_s) < 2 or not len(ticks.done):

@@ -79,7 +79,6 @@ class Session:
         self._diagnostics: dict[str, Rows] = {}
         self._trace_ns = round(1e9 / config.trace_rate_hz) if config.trace_rate_hz else 0
         self._next_trace = {'torque': t0_ns, 'pressure': t0_ns}
-        self._blind_until = 0
 
     def seconds(self, stamp_ns: int) -> float:
         """Time since the run began, s."""
@@ -114,12 +113,8 @@ class Session:
     def command(self, observed_ns: int, received_ns: int) -> None:
         """One message of ``joint_commands``: stamp of its observation, time of receipt."""
         self.counts['joint_commands'] += 1
-        if observed_ns > 0 and received_ns > self._blind_until:
+        if observed_ns > 0:
             self._commands.append(observed_ns, received_ns)
-
-    def blind(self, until_ns: int) -> None:
-        """Do not count commands received before ``until_ns``: the profiler itself was busy and let them wait."""
-        self._blind_until = until_ns
 
     def wants(self, trace: str, now_ns: int) -> bool:
         """Whether it is time for the next sample of ``torque`` or ``pressure``; counts the message in any case."""

@@ -10,6 +10,7 @@ from allegro_description.ros.testing import require_graph
 
 require_graph()
 
+from allegro_bench.record import load_ticks  # noqa: E402
 from allegro_description.model import load_hand  # noqa: E402
 from allegro_description.ros.convert import (  # noqa: E402
     command_message,
@@ -246,3 +247,42 @@ def test_runner_ends_with_one_sentence_when_it_cannot_go_on(graph, arguments, wo
     assert process.wait() == 2, process.output
     assert words in process.output
     assert 'Traceback' not in process.output
+
+
+def test_profiler_measures_between_start_and_stop(graph, tmp_path):
+    stand_in = StandIn(graph)
+    probe = graph.node('probe')
+    profiler = graph.start(PROFILER, '--ros-args', '-p', f'output_dir:={tmp_path / "run"}', '-p', 'meter:=none',
+                           '-p', 'autostart:=false', '-p', 'warmup_ticks:=5')
+    nodes = [*everyone(stand_in), probe]
+
+    def ask(what):
+        client = probe.create_client(Trigger, f'inference_profiler/{what}')
+        assert spin_until(nodes, client.service_is_ready, 15.0), profiler.output
+        future = client.call_async(Trigger.Request())
+        assert spin_until(nodes, future.done, 30.0), profiler.output
+        return future.result().success, future.result().message
+
+    assert ask('stop') == (False, 'no run is under way; start one')
+    done, words = ask('write_report')
+    assert (done, 'no run was started' in words) == (False, True)
+    for run in (1, 2):
+        began = time.time_ns()
+        assert ask('start')[0]
+        assert ask('start') == (False, 'a run is under way; stop it first')
+        spin_until(nodes, lambda: False, 2.0)
+        done, words = ask('stop')
+        ended = time.time_ns()
+        assert done, words
+        folder = tmp_path / ('run' if run == 1 else 'run_2')
+        found = result.load(folder)
+        assert result.verify(folder) == []
+        assert sum(found['account']['unmatched'].values()) == 0
+        assert 60 < found['blocks'][0]['n_completed'] < 50 * (ended - began) * 1e-9 + 5
+        ticks = load_ticks(folder)
+        assert began < ticks.done[0, 3] <= ticks.done[-1, 3] < ended
+        ages, _ = ticks.command_ages()
+        assert np.median(ages) < 20 * MS, 'received when the middleware did, not when the node looked'
+        spin_until(nodes, lambda: False, 0.5)
+    assert profiler.stop() == 0
+    assert not (tmp_path / 'run_3').exists()

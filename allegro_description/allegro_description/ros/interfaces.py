@@ -73,6 +73,7 @@ SLIP_PROBABILITY = Topic('~/slip_probability', Float64, STREAM, STREAM, node='gr
 OBJECT = Topic('object', Marker, STREAM, STREAM)
 GRAVITY = Topic('gravity', Vector3Stamped, STREAM, STREAM)
 EPISODE = Topic('episode', DiagnosticArray, EVENTS, EVENTS)
+ENERGY = Topic('energy', DiagnosticArray, EVENTS, EVENTS)
 DIAGNOSTICS = Topic('/diagnostics', DiagnosticArray, STREAM, EVENTS)
 
 
@@ -84,5 +85,6 @@ def wrench_topic(finger: str) -> Topic:
 def all_topics(fingers: Iterable[str]) -> tuple[Topic, ...]:
     """Every topic of a hand with these fingers: what a recorder takes by default."""
     fixed = (JOINT_STATES, TACTILE_RAW, JOINT_COMMANDS, JOINT_TRAJECTORY, MOTION, TACTILE_POINTS, INFERENCE,
-             INFERENCE_RELEASE, POLICY_STATE, OOD_SCORE, SLIP_PROBABILITY, OBJECT, GRAVITY, EPISODE, DIAGNOSTICS)
+             INFERENCE_RELEASE, POLICY_STATE, OOD_SCORE, SLIP_PROBABILITY, OBJECT, GRAVITY, EPISODE,
+             ENERGY, DIAGNOSTICS)
     return (*fixed, *(wrench_topic(f) for f in fingers))
