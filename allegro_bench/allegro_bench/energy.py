@@ -32,6 +32,18 @@ ALIVE_PERIODS, ALIVE_LEAST_S, ALIVE_MOST_S = 20, 0.1, 2.0
 
 
 
+class Mark(dict[str, Sample]):
+    """Readings of all channels, as late as possible.
+
+    A meter over a network may take long to answer. So that it does not push the others away from the edge of a block,
+    these are read before and after it: :attr:`early` is for the end of a block, the mark itself for its begin.
+    """
+
+    def __init__(self, late: Mapping[str, Sample], early: Mapping[str, Sample]) -> None:
+        super().__init__(late)
+        self.early = dict(early)
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """Energy between two marks.
@@ -63,6 +75,7 @@ def window(before: Marks, after: Marks, begin_ns: int | None = None, end_ns: int
         begin_ns: first release (CLOCK_MONOTONIC) of the block that the energy is said to be of; None: not checked.
         end_ns: end of its last period. Marks that do not enclose exactly this block give no energy.
     """
+    after = getattr(after, 'early', after)
     joules: dict[str, float | None] = {}
     problems, marks, seconds = {}, {}, None
     for name in [*before, *(n for n in after if n not in before)]:
@@ -142,15 +155,18 @@ class EnergyRecorder:
         for meter in self._meters:
             meter.close()
 
-    def mark(self) -> dict[str, Sample]:
+    def mark(self) -> Mark:
         """Read every channel now: id to sum."""
         with self._lock:
-            found: dict[str, Sample] = {}
-            for i, meter in enumerate(self._meters):
-                found |= self._read(i, meter)
-            return found
+            quick = [(i, m) for i, m in enumerate(self._meters) if not getattr(m, 'slow', False)]
+            slow = [(i, m) for i, m in enumerate(self._meters) if getattr(m, 'slow', False)]
+            early = self._all(quick)
+            late = self._all(slow)
+            return Mark(self._all(quick) | late if slow else early, early | late)
 
-    read = mark
+    def read(self) -> Mapping[str, Sample]:
+        """As :meth:`mark`."""
+        return self.mark()
 
     def poll(self) -> float:
         """Read what is due; returns how long nothing will be, s. What the thread does all the time."""
@@ -163,7 +179,8 @@ class EnergyRecorder:
     def window(self, before: Marks, after: Marks, begin_ns: int | None = None, end_ns: int | None = None) -> Window:
         """As :func:`window`; waits up to 2 s to see that the counters have not stopped within the window."""
         found = window(before, after, begin_ns, end_ns)
-        dead = self._standing({c.id: after[c.id] for c in self.channels
+        edge = getattr(after, 'early', after)
+        dead = self._standing({c.id: edge[c.id] for c in self.channels
                                if c.kind == 'counter' and found.joules.get(c.id) is not None})
         if not dead:
             return found
@@ -172,7 +189,7 @@ class EnergyRecorder:
     def _standing(self, waiting: dict[str, Sample]) -> dict[str, str]:
         """Counters that do not move any more after their last reading."""
         dead = {}
-        periods = {c.id: c.update_period_s or 0.0 for c in self.channels}
+        periods = {c.id: ALIVE_MOST_S if c.update_period_s is None else c.update_period_s for c in self.channels}
         begin = self._clock()
         while waiting:
             now = self.mark()
@@ -189,6 +206,12 @@ class EnergyRecorder:
             if waiting:
                 self._sleep(0.01)
         return dead
+
+    def _all(self, meters: Sequence[tuple[int, Meter]]) -> dict[str, Sample]:
+        found: dict[str, Sample] = {}
+        for index, meter in meters:
+            found |= self._read(index, meter)
+        return found
 
     def _read(self, index: int, meter: Meter) -> Mapping[str, Sample]:
         found = meter.read()

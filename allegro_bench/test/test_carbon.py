@@ -3,11 +3,12 @@
 import math
 
 import pytest
-from allegro_bench import carbon
 from allegro_description.errors import ConfigError, UnknownName
 from allegro_description.share import share_dir
 from hypothesis import given
 from hypothesis import strategies as st
+
+from allegro_bench import carbon
 
 
 def test_no_default_country_and_no_gram_without_energy():

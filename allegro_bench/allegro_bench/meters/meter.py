@@ -71,7 +71,8 @@ class Sample:
 class Meter(Protocol):
     """An energy source. One object owns the sums and is read from one thread only.
 
-    A class may set ``on_request = True``: then ``auto`` leaves it out, because it needs to be told something.
+    A class may set ``on_request = True``: then ``auto`` leaves it out, because it needs to be told something;
+    ``argument``, words for what that is; ``slow = True``: a reading may take longer than some milliseconds.
     """
 
     channels: tuple[Channel, ...]

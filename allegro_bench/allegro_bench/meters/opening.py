@@ -51,7 +51,8 @@ def open_meters(words: str = AUTO) -> tuple[Meter, ...]:
             close_all(opened)
             raise
         return tuple(opened)
-    reasons, works = [], set()
+    reasons: list[str] = []
+    works: set[str] = set()
     for name in METERS.names():
         if any(name in same and works & set(same) for same in SAME_COUNTERS):
             continue
@@ -75,10 +76,11 @@ def close_all(meters: list[Meter] | tuple[Meter, ...]) -> None:
 def _named(words: str) -> Meter:
     name, colon, argument = words.partition(':')
     kind: Any = METERS.load(name)
-    if colon and not getattr(kind, 'argument', ''):
+    told = str(getattr(kind, 'argument', ''))
+    if colon and not told:
         raise ConfigError(f'energy meter {words!r}: {name} takes no argument; write {name}')
-    if not colon and getattr(kind, 'argument', '') and getattr(kind, 'argument_needed', True):
-        raise ConfigError(f'energy meter {name} needs to be told {kind.argument}; write {name}:…')
+    if told and not colon and getattr(kind, 'argument_needed', True):
+        raise ConfigError(f'energy meter {name} needs to be told {told}; write {name}:…')
     meter: Meter = kind(argument) if colon else kind()
     return meter
 

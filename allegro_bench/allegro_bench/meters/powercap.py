@@ -6,27 +6,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from allegro_description.errors import ConfigError
 
 from allegro_bench.meters.counter import WrappingCounter
-from allegro_bench.meters.meter import Channel, Sample
+from allegro_bench.meters.meter import Channel
+from allegro_bench.meters.sources import Clock, SourceMeter, monotonic
+from allegro_bench.meters.sysfs import GRANT, number
 
-GRANT = ('give a group read access with a udev rule (SUBSYSTEM=="powercap", RUN+="/bin/chgrp -R power /sys%p", '
-         'RUN+="/bin/chmod -R g+r /sys%p") and join it; not everybody, energy reveals what others compute')
 LEAST_LIMIT_W = 1000.0
 MICRO = 1e-6
 
 
-class PowercapMeter:
+class PowercapMeter(SourceMeter):
     """Every RAPL domain of this machine; ``package-N`` channels are the ones that may be summed with each other."""
 
-    reason = ''
-
-    def __init__(self, sysfs_root: Path | str = '/sys', clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, sysfs_root: Path | str = '/sys', clock: Clock = monotonic) -> None:
         """Find and read the domains.
 
         Args:
@@ -36,17 +33,18 @@ class PowercapMeter:
         Raises:
             ConfigError: there are no counters, or they may not be read; the message says how to mend it.
         """
-        self._clock = clock
         base = Path(sysfs_root) / 'class' / 'powercap'
         zones = [z for z in sorted(base.glob('intel-rapl*:*')) if (z / 'energy_uj').exists()]
         if not zones:
             raise ConfigError(f'no RAPL counter under {base} (virtual machines, containers and many boards have none)')
         names = {zone: _name(zone, base) for zone in zones}
-        self._counters: dict[str, WrappingCounter] = {}
+        counters: dict[str, WrappingCounter] = {}
         channels = []
         for zone in zones:
             try:
-                wrap = int((zone / 'max_energy_range_uj').read_text())
+                wrap = number(zone / 'max_energy_range_uj')
+                if wrap <= 0:
+                    raise ValueError(f'max_energy_range_uj is {wrap}')
                 limit = max(LEAST_LIMIT_W, 4 * _rated_w(zone))
                 counter = WrappingCounter(_reader(zone), wrap, MICRO, limit, clock())
             except PermissionError as error:
@@ -54,33 +52,29 @@ class PowercapMeter:
             except (OSError, ValueError) as error:
                 raise ConfigError(f'RAPL domain {zone} cannot be read: {error}') from error
             name = names[zone]
-            self._counters[name] = counter
+            counters[name] = counter
             channels.append(Channel(
                 id=name, driver='powercap', kind='counter', boundary=_boundary(name), quality='measured',
                 path_or_device=f'powercap/{zone.name}', unit_raw='uJ', update_period_s=0.001, resolution_j=None,
                 wrap_range_j=wrap * MICRO, overlaps=_overlaps(name, names.values())))
         # Whole packages first: what comes first is what a reader is shown.
         channels.sort(key=lambda c: ('/' in c.id, c.id.startswith('mmio:'), c.boundary == 'unknown', c.id))
-        self.channels = tuple(channels)
         # Well before any wrap that the believable power allows, and at least once a minute.
-        self.guard_s = min(60.0, *(0.25 * c.wrap_range_j / LEAST_LIMIT_W for c in channels if c.wrap_range_j))
-
-    def read(self) -> Mapping[str, Sample]:
-        """Sums of all domains. Call at least every ``guard_s`` seconds, always from the same thread."""
-        return {name: counter.update(self._clock()) for name, counter in self._counters.items()}
-
-    def close(self) -> None:
-        """Nothing is held open."""
+        guard_s = min(60.0, *(0.25 * c.wrap_range_j / LEAST_LIMIT_W for c in channels if c.wrap_range_j))
+        super().__init__(channels, counters, clock, guard_s)
 
 
 def _reader(zone: Path) -> Callable[[], int]:
     path = zone / 'energy_uj'
-    return lambda: int(path.read_text())
+    return lambda: number(path)
 
 
 def _name(zone: Path, base: Path) -> str:
     """``package-0``, ``package-0/core``, ``psys``; the memory-mapped twin of a domain gets ``mmio:`` before it."""
-    own = (zone / 'name').read_text().strip()
+    try:
+        own = (zone / 'name').read_text().strip()
+    except OSError as error:
+        raise ConfigError(f'RAPL domain {zone} has no name: {error}') from error
     control, _, numbers = zone.name.partition(':')
     parent, _, child = numbers.rpartition(':')
     above = f'{_name(base / f"{control}:{parent}", base)}/' if parent and child else ''
@@ -90,7 +84,7 @@ def _name(zone: Path, base: Path) -> str:
 
 def _rated_w(zone: Path) -> float:
     try:
-        return int((zone / 'constraint_0_max_power_uw').read_text()) * MICRO
+        return number(zone / 'constraint_0_max_power_uw') * MICRO
     except (OSError, ValueError):
         return 0.0
 

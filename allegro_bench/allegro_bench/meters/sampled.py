@@ -22,7 +22,7 @@ class SampledPower:
     """The ever-growing sum of a stated power."""
 
     def __init__(self, read: Callable[[], float], limit_w: float, now_s: float, *, interval_s: float = INTERVAL_S,
-                 frozen_s: float = math.inf) -> None:
+                 frozen_s: float = math.inf, sign_of_life: Callable[[], object] | None = None) -> None:
         """Take the first reading.
 
         Args:
@@ -31,11 +31,14 @@ class SampledPower:
             now_s: time of the first reading, s.
             interval_s: how often it is meant to be read.
             frozen_s: a source that repeats itself to the last digit for so long is reported.
+            sign_of_life: what must change instead of the power itself, where a constant power may well be true.
         """
+        self._sign = sign_of_life or (lambda: self._last)
         self._read, self._limit_w = read, limit_w
         self._gap_s, self._frozen_s = GAPS * interval_s, frozen_s
         self._joules, self._faults, self._problem = 0.0, 0, ''
         self._last: float | None = self._watts()
+        self._seen = self._sign()
         self._last_s = self._moved_s = self._now_s = now_s
 
     def _watts(self) -> float:
@@ -57,11 +60,12 @@ class SampledPower:
         if before is None:
             self._moved_s = now_s
             return self._sample()
-        if watts != before:
-            self._moved_s = now_s
+        seen = self._sign()
+        if seen != self._seen:
+            self._seen, self._moved_s = seen, now_s
         elif now_s - self._moved_s >= self._frozen_s:
             self._moved_s = now_s
-            return self._fault(f'frozen: exactly {watts:g} W for {self._frozen_s:g} s')
+            return self._fault(f'frozen: nothing has changed for {self._frozen_s:g} s')
         if elapsed > self._gap_s:
             return self._fault(f'{elapsed:.1f} s between two readings of power: unknown in between')
         self._joules += 0.5 * (before + watts) * elapsed

@@ -1,0 +1,1 @@
+"""Commands that show what this package promises, with the numbers."""
