@@ -32,13 +32,8 @@ def problems(document: Mapping[str, Any]) -> list[str]:
     Raises:
         MissingDependency: the package ``jsonschema`` is absent.
     """
-    try:
-        from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise MissingDependency('checking a result against its schema needs jsonschema: pip install jsonschema'
-                                ) from error
     found = []
-    for error in Draft202012Validator(schema_document()).iter_errors(document):
+    for error in _validator().iter_errors(document):
         if error.validator == 'additionalProperties' and newer(document):
             continue
         where = '/'.join(str(p) for p in error.absolute_path) or 'the top'
@@ -46,6 +41,16 @@ def problems(document: Mapping[str, Any]) -> list[str]:
         if len(found) == MOST:
             break
     return found
+
+
+@lru_cache(maxsize=1)
+def _validator() -> Any:
+    try:
+        from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingDependency('checking a result against its schema needs jsonschema: pip install jsonschema'
+                                ) from error
+    return Draft202012Validator(schema_document())
 
 
 def newer(document: Mapping[str, Any]) -> bool:
