@@ -135,27 +135,26 @@ def restore(index: Stamps, release_ns: Stamps, start_ns: Stamps, finish_ns: Stam
         All ticks and the account of what was put back. A count that falls, a release that does not lie on the
         schedule of the tick before it, or a pause begins a new segment, across which nothing is put back.
     """
-    rows: list[tuple[int, int, int, int, int, int]] = []
-    segment = skipped = unexplained = pauses = 0
-    columns = (index, release_ns, start_ns, finish_ns, backend)
-    for k, release, start, finish, name in zip(*(c.tolist() for c in columns), strict=True):
-        if rows:
-            before, release_before, _, finish_before, *_ = rows[-1]
-            jump = k - before - 1
-            on_schedule = abs(release - release_before - (jump + 1) * period_ns) < period_ns / 2
-            explained = finish_before > release_before + period_ns or start > release + period_ns / 2
-            pause = jump > 0 and not explained and release - release_before >= PAUSE_NS
-            pauses += pause
-            if jump < 0 or not on_schedule or pause:
-                segment += 1
-            else:
-                skipped += jump
-                unexplained += 0 if explained else jump
-                rows += [(before + j, release_before + j * period_ns, NEVER, NEVER, segment, name)
-                         for j in range(1, jump + 1)]
-        rows.append((k, release, start, finish, segment, name))
-    table = np.array(rows, dtype=np.int64).reshape(-1, 6)
-    return Ticks(*table.T.copy()), Gaps(segment + 1 if rows else 0, skipped, unexplained, pauses)
+    jump, step = np.diff(index) - 1, np.diff(release_ns)
+    on_schedule = np.abs(step - (jump + 1) * period_ns) < period_ns / 2
+    explained = (finish_ns[:-1] > release_ns[:-1] + period_ns) | (start_ns[1:] > release_ns[1:] + period_ns / 2)
+    pause = (jump > 0) & ~explained & (step >= PAUSE_NS)
+    begins = (jump < 0) | ~on_schedule | pause
+    filled = np.where(begins, 0, jump)
+    before = np.concatenate([np.zeros(min(index.size, 1), dtype=np.int64), filled])  # ticks put back before each
+    segment = np.concatenate([np.zeros(min(index.size, 1), dtype=np.int64), np.cumsum(begins)])
+    place = np.arange(index.size) + np.cumsum(before)
+    table = np.full((6, int(index.size + filled.sum())), NEVER, dtype=np.int64)
+    table[:, place] = index, release_ns, start_ns, finish_ns, segment, backend
+    following = np.repeat(np.arange(index.size), before)
+    number = np.arange(following.size) - np.repeat(np.cumsum(before) - before, before) + 1
+    put_back = np.setdiff1d(np.arange(table.shape[1]), place, assume_unique=True)
+    table[0, put_back] = index[following - 1] + number
+    table[1, put_back] = release_ns[following - 1] + number * period_ns
+    table[4:, put_back] = segment[following], backend[following]
+    skipped, unexplained = int(filled.sum()), int(filled[~explained].sum())
+    segments = int(segment[-1]) + 1 if index.size else 0
+    return Ticks(*table), Gaps(segments, skipped, unexplained, int(pause.sum()))
 
 
 def summarise(run: Ticks, period_ns: int, deadline_ns: int) -> dict[str, Any]:
