@@ -67,9 +67,9 @@ class ActionMapper:
         self.rate_limit = min(float(rate_limit), model.actuation.velocity_limit)
         self.incremental = incremental
         self._lower, self._upper = model.lower, model.upper
-        self._bounds = None if bounds is None else (np.maximum(bounds[0], self._lower),
-                                                    np.minimum(bounds[1], self._upper))
-        if self._bounds is not None and not (self._bounds[0] < self._bounds[1]).all():
+        self.bounds = None if bounds is None else (np.maximum(bounds[0], self._lower),
+                                                   np.minimum(bounds[1], self._upper))
+        if self.bounds is not None and not (self.bounds[0] < self.bounds[1]).all():
             raise ConfigError(f'the bounds of the policy leave no room within the joint limits of {model.name}')
 
     @classmethod
@@ -95,8 +95,8 @@ class ActionMapper:
             raise CommandRefused('the policy returned NaN or infinite actions; the target was left as it was')
         origin = previous_target if self.incremental else reference
         wanted = origin + self.scale * _bounded(action, -1.0, 1.0)
-        if self._bounds is not None:
-            wanted = _bounded(wanted, *self._bounds)
+        if self.bounds is not None:
+            wanted = _bounded(wanted, *self.bounds)
         return self.limited(wanted, previous_target, dt)
 
     def limited(self, wanted: Float, previous_target: Float, dt: float) -> Float:

@@ -160,7 +160,7 @@ class Bundle:
         engine = load(graph, self.report.spec, **converted)
         return GraphPolicy(engine, self.inputs, self.contract['output']['name'], stack=runtime['history']['steps'],
                            recurrences=recurrences,
-                           extras=[entry['name'] for entry in self.contract.get('extra_outputs', ())])
+                           extras=[entry['name'] for entry in self.contract.get('extra_outputs', ())], graph=graph)
 
 
 def available_bundles() -> tuple[str, ...]:

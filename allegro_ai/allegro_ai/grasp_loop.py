@@ -12,72 +12,32 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from allegro_description.errors import AllegroError, CommandRefused
 from numpy.typing import NDArray
 
+from allegro_ai.action import all_finite
 from allegro_ai.bundle import Bundle
 from allegro_ai.cadence import Recent
 from allegro_ai.grasp import Phase
-from allegro_ai.observation import Observation, ObservationError
-from allegro_ai.policy import Policy
+from allegro_ai.observation import ObservationError
+from allegro_ai.policy import GraphPolicy, Policy
+from allegro_ai.tick import JointSample, Tick, TouchSample
+
+if TYPE_CHECKING:
+    from allegro_ai.fused_step import FusedStep
+
+__all__ = ['MS', 'GraspLoop', 'JointSample', 'Tick', 'TouchSample']
 
 Float = NDArray[np.float64]
-
+Terms = Mapping[str, NDArray[np.float32]]
 
 MS = 1_000_000
 
 _PHASES: tuple[Phase, ...] = tuple(Phase)  # an index, because calling the enumeration costs two microseconds
 _MOVING = (Phase.RAMP, Phase.CLOSE, Phase.RUN)
-
-
-@dataclass(frozen=True, slots=True)
-class JointSample:
-    """Newest joint state: stamp (ns) and position (rad, (n_joints,))."""
-
-    stamp_ns: int
-    position: Float
-
-
-@dataclass(frozen=True, slots=True)
-class TouchSample:
-    """Newest touch: stamp (ns), pressure (Pa, (n_taxels,)) and which of it can be trusted."""
-
-    stamp_ns: int
-    pressure: Float
-    valid: NDArray[np.bool_]
-
-
-@dataclass(slots=True)
-class Tick:
-    """What one tick decided.
-
-    Attributes:
-        phase: phase during this tick.
-        stamp_ns: stamp of the joint state it is based on.
-        target: target to command, rad, (n_joints,), or None: command nothing.
-        observation: what the policy saw, or None when there was no inference.
-        action: what it answered, (n_joints,).
-        started_ns, finished_ns: when the inference began and ended, the loop's clock.
-        number: how many inferences the policy has made since RUN began; 0: its history and state were empty before.
-        score: how far the observation is from the training data.
-        extra: further outputs of the policy within their bounds, by name, each (elements,).
-        events: sentences about what has changed, for the log.
-    """
-
-    phase: Phase
-    stamp_ns: int = 0
-    target: Float | None = None
-    observation: Observation | None = None
-    action: Float | None = None
-    started_ns: int = 0
-    finished_ns: int = 0
-    number: int = 0
-    score: float = 0.0
-    extra: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    events: list[str] = field(default_factory=list)
 
 
 class GraspLoop:
@@ -86,7 +46,15 @@ class GraspLoop:
     :meth:`tick` is called by one thread; :meth:`request` may be called by any.
     """
 
-    def __init__(self, bundle: Bundle, policy: Policy, clock: Callable[[], int], *, mode: str = 'sim') -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        policy: Policy,
+        clock: Callable[[], int],
+        *,
+        mode: str = 'sim',
+        fused: FusedStep | None = None,
+    ) -> None:
         """Prepare in IDLE.
 
         Args:
@@ -94,14 +62,19 @@ class GraspLoop:
             policy: what decides in RUN.
             clock: clock of the stamps, ns.
             mode: ``shadow`` computes but commands nothing; ``sim`` and ``live`` command.
+            fused: what computes the steps of RUN but the first, see :func:`allegro_ai.fused_step.fuse`; None: numpy
+                and the policy compute all of them.
         """
         safety = bundle.contract['safety']
         self.bundle, self.policy, self.clock, self.mode = bundle, policy, clock, mode
+        self.fused = fused if isinstance(policy, GraphPolicy) else None
+        self._fusing = False
         self.builder, self.controller, self._ood = bundle.builder(), bundle.controller(), bundle.ood()
         self._period_s = bundle.period_s
         self._stale_ns = int(float(safety['stale_ms']) * MS)
         self._budget_ns = int(float(bundle.contract['runtime']['latency_budget_ms']) * MS)
-        self._safety = safety
+        self._safety, self._sustain = safety, int(safety['sustain_ticks'])
+        self._max_kpa, self._warn, self._stop = (float(safety[k]) for k in ('max_tip_kpa', 'ood_warn', 'ood_stop'))
         touch = [e for e in bundle.contract['inputs'] if e['name'].startswith('tactile')]
         self._touch_used = bool(touch)
         self._touch_age_ns = int(min((float(e.get('max_age_ms', safety['stale_ms'])) for e in touch), default=0) * MS)
@@ -187,9 +160,7 @@ class GraspLoop:
             self.counts['repeated'] += 1
             return self._tick(joints, None, self.controller.target[0], events)
         self._last_stamp = joints.stamp_ns
-        result = self._decide(now, joints, touch, followed, events)
-        self._relax(events)
-        return result
+        return self._decide(now, joints, touch, followed, events)
 
     def _decide(
         self, now: int, joints: JointSample, touch: TouchSample | None, followed: Float | None, events: list[str],
@@ -201,14 +172,26 @@ class GraspLoop:
             self.counts['touch_masked'] += 1
             if self.bundle.touch_required and self.phase in _MOVING:
                 self._hold('touch is required and missing', events)
+        whole = self.fused is not None and self._number > 0 and self.phase == Phase.RUN
+        if whole and (decided := self._decide_fused(now, joints, last_target[0], fresh, events)) is not None:
+            return decided
         try:
             observation = self.builder.update(
                 joints.stamp_ns, position, last_target, None if fresh is None else fresh.pressure[None],
                 None if fresh is None else fresh.valid[None], last_action=self._action)
         except ObservationError as error:
             self._hold(str(error), events)
-            return self._tick(joints, None, self.controller.target[0], events)
-        self._check_values(observation, events)
+            result = self._tick(joints, None, self.controller.target[0], events)
+            self._relax(events)
+            return result
+        if whole:  # never seen: the step refuses what the builder refuses
+            self._hold('the whole step refused a measurement', events)
+        if self.phase in _MOVING:
+            pressure = float(observation['tactile_tip_pressure'].max(initial=0.0))
+            self._check_values(observation, pressure, self.phase == Phase.RUN,
+                               lambda: float(self._ood.score(observation)[0]), events)
+        else:
+            self._limits = dict.fromkeys(self._limits, 0)
         result = self._tick(joints, observation, None, events)
         action = self._infer(observation, result) if self.phase == Phase.RUN else None
         phase = self.phase
@@ -224,9 +207,44 @@ class GraspLoop:
         result.target = None if phase == Phase.IDLE or self.mode == 'shadow' else target[0].copy()
         if result.action is None:
             result.observation = None
+        self._relax(events)
         return result
 
-    def _infer(self, observation: Observation, result: Tick) -> Float | None:
+    def _decide_fused(
+        self, now: int, joints: JointSample, last_target: Float, fresh: TouchSample | None, events: list[str],
+    ) -> Tick | None:
+        """A tick of RUN in one call of the engine; None when the measurement has to go the long way, to be refused."""
+        fused = self.fused
+        assert fused is not None
+        if not self._fusing:
+            assert isinstance(self.policy, GraphPolicy)
+            fused.begin(self.builder, self.controller, self.policy, self._action)
+            self._fusing = True
+        result, holds = Tick(Phase.RUN, joints.stamp_ns, events=events), self.counts['holds']
+        cpu, began = time.thread_time_ns(), time.perf_counter_ns()
+        try:
+            if not fused.run(joints.position, last_target, *((None, None) if fresh is None else (
+                    fresh.pressure, fresh.valid))):
+                return None
+            took = time.perf_counter_ns() - began
+            seen = fused.seen()
+            self._check_values(seen, fused.worst_kpa(), True, fused.score, events)
+            if self.counts['holds'] == holds:
+                result.started_ns, result.finished_ns = now, self.clock()
+                if self._accepted(fused.action, fused.finite(), took, cpu, fused.extra, result):
+                    self.controller.target = fused.target.copy()
+                if result.action is not None:
+                    result.observation = seen
+        except Exception as error:  # as in _infer
+            self._failed(error, events)
+        if self.mode != 'shadow':
+            result.target = self.controller.target[0].copy()
+        if self.counts['holds'] != holds:
+            result.phase = self.phase
+            self._relax(events)
+        return result
+
+    def _infer(self, observation: Terms, result: Tick) -> Float | None:
         """Run the policy; None when it failed (then the loop holds)."""
         cpu = time.thread_time_ns()
         result.started_ns = self.clock()
@@ -234,30 +252,37 @@ class GraspLoop:
         try:
             action = np.array(self.policy.act(observation), dtype=np.float64)
         except Exception as error:  # whatever a backend throws, the hand holds
-            said = str(error) if isinstance(error, AllegroError) else f'{type(error).__name__}: {error}'
-            self._hold(f'inference failed: {" ".join(said.split())}', result.events)
+            self._failed(error, result.events)
             return None
         took = time.perf_counter_ns() - began
         result.finished_ns = self.clock()
+        extra = getattr(self.policy, 'extra', {})
+        return action if self._accepted(action, all_finite(action), took, cpu, extra, result) else None
+
+    def _failed(self, error: Exception, events: list[str]) -> None:
+        said = str(error) if isinstance(error, AllegroError) else f'{type(error).__name__}: {error}'
+        self._hold(f'inference failed: {" ".join(said.split())}', events)
+
+    def _accepted(self, action: Any, finite: bool, took: int, cpu: int, extra: Terms, result: Tick) -> bool:
+        """Note what an inference cost and gave; false when the hand has to hold instead of following it."""
         used = (time.thread_time_ns() - cpu) * 1e-9
         self.counts['inferences'] += 1
         self.cpu_total_s += used
         self.cpu_ms.add(used * 1e3)
         self.latency_ms.add(took / MS)
-        if action.shape != self._action.shape or not np.isfinite(action).all():
+        if not finite or action.shape != self._action.shape:
             self._hold('the policy returned NaN or infinite actions, or the wrong number of them', result.events)
-            return None
-        result.action, result.number, result.score = action[0], self._number, self.score
+            return False
+        result.action, result.number, result.score = action[0].astype(np.float64), self._number, self.score
         self._number += 1
-        result.extra = self._extra()
+        result.extra = self._extra(extra)
         if self._sustained('slow', took > self._budget_ns):
             self._hold(f'inference takes {took / MS:.1f} ms, budget {self._budget_ns / MS:g} ms', result.events)
-            return None
-        return action
+            return False
+        return True
 
-    def _extra(self) -> dict[str, NDArray[np.float32]]:
+    def _extra(self, found: Terms) -> dict[str, NDArray[np.float32]]:
         """Further outputs of the last inference; one that is no number within its bounds is left out."""
-        found: Mapping[str, NDArray[np.float32]] = getattr(self.policy, 'extra', {})
         kept = {}
         for name, (low, high) in self._bounds.items():
             values = np.array(found[name][0])
@@ -265,31 +290,37 @@ class GraspLoop:
                 kept[name] = values
         return kept
 
-    def _check_values(self, observation: Observation, events: list[str]) -> None:
-        """Hold on impossible values and on sustained limits, in the phases that act on them."""
-        if self.phase not in _MOVING:
-            self._limits = dict.fromkeys(self._limits, 0)
-            return
+    def _check_values(
+        self, observation: Terms, pressure: float, running: bool, score: Callable[[], float], events: list[str],
+    ) -> None:
+        """Hold on impossible values and on sustained limits, in the phases that act on them.
+
+        Args:
+            observation: the terms that have a range, at least.
+            pressure: highest of the fingertips, kPa.
+            running: whether the phase is RUN.
+            score: computes the distance from the training data.
+            events: where to say it.
+        """
+        holds = self.counts['holds']
         for name, (low, high) in self._ranges.items():
             values = observation[name]
             if (values < low).any() or (values > high).any():
                 self._hold(f'{name} is {values.min():.3g} … {values.max():.3g}, possible are {low} … {high}', events)
-        pressure = float(observation['tactile_tip_pressure'].max(initial=0.0))
-        if self._sustained('pressure', pressure > float(self._safety['max_tip_kpa'])):
-            self._hold(f'a fingertip is pressed with {pressure:.0f} kPa, limit {self._safety["max_tip_kpa"]:g}', events)
-        if self.phase != Phase.RUN:
+        if self._sustained('pressure', pressure > self._max_kpa):
+            self._hold(f'a fingertip is pressed with {pressure:.0f} kPa, limit {self._max_kpa:g}', events)
+        if not running or self.counts['holds'] != holds:
             return
-        self.score = float(self._ood.score(observation)[0])
-        warn, stop = float(self._safety['ood_warn']), float(self._safety['ood_stop'])
-        if self.score > warn and not self._warned:
-            events.append(f'the observation is {self.score:.1f} from the training data (warning at {warn:g})')
-        self._warned = self.score > warn
-        if self._sustained('ood', self.score > stop):
-            self._hold(f'the observation is {self.score:.1f} from the training data, limit {stop:g}', events)
+        self.score = score()
+        if self.score > self._warn and not self._warned:
+            events.append(f'the observation is {self.score:.1f} from the training data (warning at {self._warn:g})')
+        self._warned = self.score > self._warn
+        if self._sustained('ood', self.score > self._stop):
+            self._hold(f'the observation is {self.score:.1f} from the training data, limit {self._stop:g}', events)
 
     def _sustained(self, what: str, exceeded: bool) -> bool:
         self._limits[what] = self._limits[what] + 1 if exceeded else 0
-        return self._limits[what] >= int(self._safety['sustain_ticks'])
+        return self._limits[what] >= self._sustain
 
     def _serve_requests(self, position: Float | None, problem: str, events: list[str]) -> None:
         """Act on what was asked for; without a usable measurement only on ``hold``. Nothing is kept for later."""
@@ -320,7 +351,7 @@ class GraspLoop:
     def _begin(self) -> None:
         self.policy.reset()
         self.builder.reset()
-        self._number = 0
+        self._number, self._fusing = 0, False
         self._action = np.zeros_like(self._action)
         self._limits = dict.fromkeys(self._limits, 0)
         self.reason, self._held_s = '', 0.0
@@ -356,7 +387,7 @@ class GraspLoop:
         return touch if touch is not None and abs(now - touch.stamp_ns) <= self._touch_age_ns else None
 
     def _tick(
-        self, joints: JointSample, observation: Observation | None, target: Float | None, events: list[str],
+        self, joints: JointSample, observation: Terms | None, target: Float | None, events: list[str],
     ) -> Tick:
         phase = self.phase
         silent = target is None or phase == Phase.IDLE or self.mode == 'shadow'

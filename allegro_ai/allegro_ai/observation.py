@@ -149,6 +149,17 @@ class ObservationBuilder:
         self._contact[chosen] = False
         self._trace[chosen] = 0.0
 
+    @property
+    def memory(self) -> Mapping[str, NDArray[Any]]:
+        """What the next step is compared with, (batch, …): position (rad), pressure (kPa), valid, contact, trace."""
+        return {'position': self._position, 'pressure': self._pressure, 'valid': self._valid,
+                'contact': self._contact, 'trace': self._trace}
+
+    @property
+    def grip(self) -> NDArray[np.float32]:
+        """The grip class of each environment, one-hot, (batch, classes)."""
+        return self._grip
+
     def set_grip(self, grip: str | Iterable[str]) -> None:
         """Set how delicate the object is: one class for all, or one for each environment.
 

@@ -43,7 +43,12 @@ def _batched(shape: tuple[int, ...], feed: Mapping[str, Array32]) -> tuple[int, 
 
 
 class GraphPolicy:
-    """A policy that runs a graph in a backend; keeps the stack of past observations and the recurrent state."""
+    """A policy that runs a graph in a backend; keeps the stack of past observations and the recurrent state.
+
+    Attributes:
+        past: past observations of each term, oldest first, (batch, steps, elements).
+        state: recurrent states by name.
+    """
 
     def __init__(
         self,
@@ -54,6 +59,7 @@ class GraphPolicy:
         stack: int = 1,
         recurrences: Sequence[Recurrence] = (),
         extras: Sequence[str] = (),
+        graph: bytes | None = None,
     ) -> None:
         """Wrap a backend.
 
@@ -64,13 +70,14 @@ class GraphPolicy:
             stack: how many observations the graph takes at once; 1 means inputs without a time dimension.
             recurrences: recurrent states.
             extras: further outputs, kept in :attr:`extra` after each :meth:`act`.
+            graph: the graph as the backend runs it, if somebody else may want to run it.
         """
         self.backend, self.inputs, self.output = backend, tuple(inputs), output
         self._stack, self._recurrences = stack, tuple(recurrences)
-        self.extras = tuple(extras)
+        self.extras, self.graph = tuple(extras), graph
         self.extra: dict[str, Array32] = {}
-        self._past: dict[str, Array32] = {}
-        self._state: dict[str, Array32] = {}
+        self.past: dict[str, Array32] = {}
+        self.state: dict[str, Array32] = {}
         self._partly_reset = False
 
     def reset(self, which: NDArray[np.bool_] | None = None) -> None:
@@ -81,15 +88,15 @@ class GraphPolicy:
         """
         self.extra.clear()
         if which is None or which.all():
-            self._past.clear()
-            self._state.clear()
+            self.past.clear()
+            self.state.clear()
             return
-        for history in self._past.values():
+        for history in self.past.values():
             history[which] = np.nan  # refilled from the next observation
         self._partly_reset = True
         for recurrence in self._recurrences:
-            if recurrence.name in self._state:
-                state = self._state[recurrence.name]
+            if recurrence.name in self.state:
+                state = self.state[recurrence.name]
                 if len(state) != len(which):
                     raise BundleError(f'recurrent state {recurrence.name!r} of shape {recurrence.shape} cannot be '
                                       'reset for single environments; reset all of them')
@@ -109,18 +116,18 @@ class GraphPolicy:
             feed = {name: self._stacked(name, value) for name, value in feed.items()}
             self._partly_reset = False
         for recurrence in self._recurrences:
-            if recurrence.name not in self._state:
-                self._state[recurrence.name] = np.zeros(_batched(recurrence.shape, feed), dtype=np.float32)
-            feed[recurrence.name] = self._state[recurrence.name]
+            if recurrence.name not in self.state:
+                self.state[recurrence.name] = np.zeros(_batched(recurrence.shape, feed), dtype=np.float32)
+            feed[recurrence.name] = self.state[recurrence.name]
         outputs = self.backend.run(feed)
         for recurrence in self._recurrences:
-            self._state[recurrence.name] = np.array(outputs[recurrence.output], dtype=np.float32)
+            self.state[recurrence.name] = np.array(outputs[recurrence.output], dtype=np.float32)
         for name in self.extras:
             self.extra[name] = outputs[name]
         return outputs[self.output]
 
     def _stacked(self, name: str, value: Array32) -> Array32:
-        past = self._past.get(name)
+        past = self.past.get(name)
         if past is None or len(past) != len(value):
             past = np.repeat(value[:, None], self._stack, axis=1)
         else:
@@ -129,5 +136,5 @@ class GraphPolicy:
             if self._partly_reset:
                 fresh = np.isnan(past[:, 0]).any(axis=-1)
                 past[fresh] = value[fresh, None]
-        self._past[name] = past
+        self.past[name] = past
         return past

@@ -78,10 +78,7 @@ def read_plan(model: bytes, makers: Mapping[str, Maker], backend: str) -> Plan:
     inputs = {v.name: slot(v.name) for v in proto.graph.input if v.name not in stored}
     steps = []
     for node in proto.graph.node:
-        attributes = {a.name: _attribute(a) for a in node.attribute}
-        if node.op_type == 'Split':
-            attributes.setdefault('num_outputs', len(node.output))
-        step = Step(node.op_type, attributes, tuple(map(slot, node.input)), tuple(map(slot, node.output)))
+        step = Step(node.op_type, read_attributes(node), tuple(map(slot, node.input)), tuple(map(slot, node.output)))
         if all(i == NOTHING or values[i] is not None for i in step.inputs) and step.inputs != (NOTHING,):
             made = operation(makers, step, opset, backend)(*[values[i] for i in step.inputs])
             for out, value in zip(step.outputs, made if isinstance(made, tuple) else (made,), strict=False):
@@ -89,6 +86,14 @@ def read_plan(model: bytes, makers: Mapping[str, Maker], backend: str) -> Plan:
         else:
             steps.append(step)
     return Plan(opset, tuple(values), tuple(steps), inputs, {v.name: slots[v.name] for v in proto.graph.output})
+
+
+def read_attributes(node: onnx.NodeProto) -> Attributes:
+    """Attributes of a node as Python values."""
+    attributes = {a.name: _attribute(a) for a in node.attribute}
+    if node.op_type == 'Split':
+        attributes.setdefault('num_outputs', len(node.output))
+    return attributes
 
 
 def operation(makers: Mapping[str, Maker], step: Step, opset: int, backend: str) -> Operation:

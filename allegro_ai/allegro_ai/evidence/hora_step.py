@@ -25,6 +25,7 @@ from allegro_description.model import load_hand
 from numpy.typing import NDArray
 
 from allegro_ai.bundle import Bundle
+from allegro_ai.fused_step import fuse
 from allegro_ai.grasp import Phase
 from allegro_ai.grasp_loop import GraspLoop, JointSample
 from allegro_ai.importing.hora import import_hora
@@ -40,10 +41,12 @@ AGREE_RAD = 1e-5
 class Stand:
     """The loop and the torch evaluation side by side on a hand that lags behind its targets."""
 
-    def __init__(self, bundle: Bundle, peer: Any, backend: str) -> None:
+    def __init__(self, bundle: Bundle, peer: Any, backend: str, whole: bool = True) -> None:
         """Bring the loop into RUN."""
         self._model = bundle.model
-        self._loop = GraspLoop(bundle, bundle.policy(backend), time.monotonic_ns)
+        policy = bundle.policy(backend)
+        fused, self.apart = fuse(bundle, policy) if whole else (None, 'asked for')
+        self._loop = GraspLoop(bundle, policy, time.monotonic_ns, fused=fused)
         self._peer = peer
         self._position: Float = self._loop.controller.start_pose.copy()
         self._rng = np.random.default_rng(0)

@@ -104,6 +104,7 @@ def _normal(w: _Writer, x: str, mean: Float, variance: Float, places: NDArray[np
 
 
 def _latent(w: _Writer, network: HoraNetwork, frames: str, frame: NDArray[np.intp]) -> str:
+    """What stage 2 estimates from the history. Convolutions are products over gathered windows: half as dear here."""
     assert network.history_mean is not None
     assert network.history_variance is not None
     x = _normal(w, frames, network.history_mean, network.history_variance, frame, 'history')
@@ -112,17 +113,24 @@ def _latent(w: _Writer, network: HoraNetwork, frames: str, frame: NDArray[np.int
         weight = network.weights[f'{layer}.weight']
         x = _gemm(w, x, weight[:, frame] if layer.endswith('.0') else weight, network.weights[f'{layer}.bias'], layer)
         x = w.node('Relu', [x], f'{layer}.relu')
-    width = network.weights[f'{layer}.weight'].shape[0]
-    x = w.node('Reshape', [x, w.constant('together', np.array([-1, network.steps, width], dtype=np.int64))], 'channels')
-    x = w.node('Transpose', [x], 'channels_first', perm=[0, 2, 1])
+    steps, width = network.steps, network.weights[f'{layer}.weight'].shape[0]
     for layer, stride in zip(network.layers('adapt_tconv.temporal_aggregation'), STRIDES, strict=True):
-        kernel = w.constant(f'{layer}.weight', network.weights[f'{layer}.weight'])
-        x = w.node('Conv', [x, kernel, w.constant(f'{layer}.bias', network.weights[f'{layer}.bias'])], f'{layer}.conv',
-                   strides=[stride])
+        kernel = network.weights[f'{layer}.weight']
+        reach = kernel.shape[2]
+        windows = np.arange(0, steps - reach + 1, stride)[:, None] + np.arange(reach)
+        x = w.node('Reshape', [x, w.constant(f'{layer}.frames', np.array([-1, steps, width], dtype=np.int64))],
+                   f'{layer}.together')
+        x = w.node('Gather', [x, w.constant(f'{layer}.windows', windows.astype(np.int64))], f'{layer}.each', axis=1)
+        x = w.node('Reshape', [x, w.constant(f'{layer}.rows', np.array([-1, reach * width], dtype=np.int64))],
+                   f'{layer}.window')
+        x = _gemm(w, x, kernel.transpose(0, 2, 1).reshape(len(kernel), -1), network.weights[f'{layer}.bias'], layer)
         x = w.node('Relu', [x], f'{layer}.relu')
-    x = w.node('Flatten', [x], 'flat', axis=1)
+        steps, width = len(windows), len(kernel)
+    x = w.node('Reshape', [x, w.constant('flat.shape', np.array([-1, steps * width], dtype=np.int64))], 'flat')
     name = 'adapt_tconv.low_dim_proj'
-    x = _gemm(w, x, network.weights[f'{name}.weight'], network.weights[f'{name}.bias'], name)
+    weight = network.weights[f'{name}.weight']
+    weight = weight.reshape(-1, width, steps).transpose(0, 2, 1).reshape(weight.shape)  # it expects channels first
+    x = _gemm(w, x, weight, network.weights[f'{name}.bias'], name)
     return w.node('Tanh', [x], 'latent')
 
 
