@@ -73,7 +73,7 @@ def without_state(inputs):
     return dataclasses.replace(inputs, states=None, state_names=())
 
 
-# One entry per planted fault: what is done to the recording, the kind that must be found, its topic. --------------------
+# One entry per planted fault: what is done to the recording, the kind that must be found, its topic.
 
 
 def late_targets(inputs):

@@ -1,4 +1,4 @@
-"""Faults planted into a real recording of the emulated hand are named by the report; the sound recording raises none."""
+"""Faults planted into a real recording of the emulated hand are named; the sound recording raises none."""
 
 import dataclasses
 

@@ -34,11 +34,11 @@ def add_commands(commands: Any) -> None:
     command.add_argument('--expert', action='store_true', help='take that controller\'s targets as right')
     command.add_argument('--grip', default='normal', choices=('fragile', 'normal', 'robust'),
                          help='grip class, where the recording does not say (default: %(default)s)')
-    command.add_argument('--profile', default='auto', help='how topics are called; auto finds out (default: %(default)s)')
+    command.add_argument('--profile', default='auto', help='names and units of its topics (default: %(default)s)')
     command.add_argument('--hand', default='', help='e.g. v5_sense_left, where the recording does not say')
     command.add_argument('--namespace', default=None, help='of the hand, where the recording holds several')
     command.add_argument('--pace', type=float, default=10.0, metavar='SECONDS',
-                         help='how much is replayed at its own pace to see deadlines; 0: nothing (default: %(default)g)')
+                         help='how much is replayed at its own pace, for deadlines (default: %(default)g; 0: nothing)')
     command.add_argument('--model-check', action='store_true',
                          help='also compare one step of the simulated hand with each recorded one (needs mujoco)')
     command.set_defaults(run=_replay)

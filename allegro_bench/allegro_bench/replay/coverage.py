@@ -39,7 +39,8 @@ def describe(inputs: Inputs, plan: Plan, trace: Trace, bundle: Bundle) -> dict[s
         'contact_events': int(events(trace).sum()),
         'slip_events': None if slip is None else int((np.diff((slip[:, 0] > SLIP).astype(int)) > 0).sum()),
         'episodes': len(inputs.episodes), 'objects': sorted(shapes), 'operators': None,
-        'independent_segments': effective, 'needed_segments': NEEDED, 'correlation_s': trace.correlation * bundle.period_s,
+        'independent_segments': effective, 'needed_segments': NEEDED,
+        'correlation_s': trace.correlation * bundle.period_s,
         'enough': effective >= NEEDED,
     }
 

@@ -23,8 +23,8 @@ LAGS = 5
 DIFFERS_RAD = 0.01
 """95th percentile of a step's largest difference from which another controller's recording is answered differently."""
 
-LAG_GAIN = 0.5
-"""A shift counts as found when it at least halves the difference."""
+PEAK = 0.18
+"""Correlation that a shift must reach, and half of that above no shift, to count as found."""
 
 STILL_RAD = 1e-4
 
@@ -78,11 +78,12 @@ def _mode(plan: Plan, trace: Trace, bundle: Bundle) -> dict[str, Any]:
                                      each[:, js], trace, np.ones(len(trace), dtype=bool))
                     for f in bundle.model.fingers if (js := [bundle.model.joint_index(j) for j in f.joints])},
         'squeeze_agreement': _agreement(plan, trace, bundle),
-        'lag': lag(plan, trace),
+        'lag': lag(plan, trace, bundle),
     }
 
 
-def _numbers(error: Float, still: Float, simple: Float | None, each: Float, trace: Trace, which: Mask) -> dict[str, Any]:
+def _numbers(error: Float, still: Float, simple: Float | None, each: Float, trace: Trace,
+             which: Mask) -> dict[str, Any]:
     """MAE, RMSE and skill over some of the steps; refused where they are too few."""
     run = trace.run[which]
     least = trace.correlation
@@ -112,22 +113,31 @@ def _agreement(plan: Plan, trace: Trace, bundle: Bundle) -> dict[str, Any]:
             'share': shown(mean(agree[which].astype(np.float64), trace.run[which], least=trace.correlation))}
 
 
-def lag(plan: Plan, trace: Trace) -> dict[str, Any]:
-    """Shift of the recorded targets at which they are most like the policy's: other than 0 exposes a skew.
+def lag(plan: Plan, trace: Trace, bundle: Bundle) -> dict[str, Any]:
+    """Shift of the recorded targets at which their changes go with the changes that the policy wants.
 
-    The mean differences are of the whole recording and without an interval; only their order is used.
+    By cross-correlation of changes, before the rate limit: a wrong posture of reference shifts targets but not their
+    changes, and a rate limit makes every target look like the one before. A peak elsewhere than at 0 exposes a skew.
     """
-    answer, found = plan.answer[trace.tick], {}
+    action = bundle.contract['action']
+    wanted = np.clip(trace.action, -1.0, 1.0) * np.array(action['scale_rad'])
+    change = wanted[1:] if action['semantics'] == 'position_delta' else np.diff(wanted, axis=0)
+    answer = np.diff(plan.answer[trace.tick], axis=0)
+    run, number = trace.run[1:], trace.number[1:]
+    known = np.isfinite(answer).all(axis=1) & (np.diff(trace.run) == 0) & (np.diff(trace.number) == 1)
+    found: dict[int, float] = {}
     for shift in range(-LAGS, LAGS + 1):
         a, b = (slice(None, -shift or None), slice(shift, None)) if shift >= 0 else (
             slice(-shift, None), slice(None, shift))
-        same = (trace.run[a] == trace.run[b]) & (trace.number[b] - trace.number[a] == shift)
-        difference = np.abs(trace.target[a] - answer[b]).mean(axis=1)[same]
-        difference = difference[np.isfinite(difference)]
-        if len(difference) >= 2 * LAGS:
-            found[shift] = float(difference.mean())
+        both = known[a] & known[b] & (run[a] == run[b]) & (number[b] - number[a] == shift)
+        x, y = change[a][both].ravel(), answer[b][both].ravel()
+        size = float(np.sqrt((x @ x) * (y @ y)))
+        if both.sum() >= 4 * LAGS and size > 0:
+            found[shift] = float(x @ y) / size
     if 0 not in found:
-        return {'best_steps': None, 'by_shift_rad': {}, 'found': False}
-    best = min(found, key=lambda k: (found[k], abs(k)))
-    return {'best_steps': best, 'by_shift_rad': {str(k): v for k, v in found.items()},
-            'found': bool(best != 0 and found[best] < LAG_GAIN * found[0])}
+        return {'best_steps': None, 'correlation': {}, 'found': False}
+    best = max(found, key=lambda k: (found[k], -abs(k)))
+    far = max((v for k, v in found.items() if abs(k - best) > 1), default=0.0)
+    clear = found[best] > PEAK and found[best] > found[0] + PEAK / 2 and found[best] > 1.5 * far
+    return {'best_steps': best, 'correlation': {str(k): v for k, v in found.items()},
+            'found': bool(best != 0 and clear)}

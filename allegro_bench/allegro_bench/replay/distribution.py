@@ -29,8 +29,8 @@ def describe(trace: Trace, bundle: Bundle) -> dict[str, Any]:
     lasted = max((longest_run(above_stop[trace.run == r]) for r in np.unique(trace.run)), default=0)
     steps = len(trace)
     return {
-        'method': 'Mahalanobis distance with a shrunk covariance, per square root of the number of values; 1 is typical '
-                  'of training', 'terms': list(bundle.ood().terms),
+        'method': 'Mahalanobis distance with a shrunk covariance, per square root of the number of values; 1 is '
+                  'typical of training', 'terms': list(bundle.ood().terms),
         'warn': warn, 'stop': stop, 'steps': steps,
         'median': float(np.median(trace.score)) if steps else None,
         'greatest': float(trace.score.max()) if steps else None,

@@ -196,17 +196,16 @@ def _determinism(inputs: Inputs, plan: Plan, trace: Trace, bundle: Bundle, polic
 
 def lagging(inputs: Inputs, plan: Plan, trace: Trace, bundle: Bundle, controller: str) -> list[Finding]:
     """The finding that the policy's own recorded targets come steps too late or too early."""
-    found = difference.lag(plan, trace)
+    found = difference.lag(plan, trace, bundle)
     if controller != bundle.name or not found['found']:
         return []
     steps = int(found['best_steps'])
     topic = inputs.commands.topic if inputs.commands is not None else 'joint_commands'
     words = f'{abs(steps)} control {"steps" if abs(steps) > 1 else "step"} {"later" if steps > 0 else "earlier"}'
-    by_shift = found['by_shift_rad']
+    at = found['correlation']
     return [Finding('one_step_skew', 'fault', topic, None, None,
-                    f'the recorded targets agree best with the policy\'s answers when they are taken {words} (mean '
-                    f'difference {by_shift[str(steps)]:.2g} rad instead of {by_shift["0"]:.2g})', REMEDY_SKEW,
-                    bundle.name)]
+                    f'the recorded targets change as the policy\'s answers do when they are taken {words} (correlation '
+                    f'{at[str(steps)]:.2f}; as they are stamped {at["0"]:.2f})', REMEDY_SKEW, bundle.name)]
 
 
 def leakage(inputs: Inputs, bundle: Bundle) -> dict[str, Any]:

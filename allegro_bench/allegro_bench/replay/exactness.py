@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from allegro_ai.bundle import Bundle
-from allegro_ai.policy import Policy
 from allegro_ai.replay import Step, read_step, replay, state_names
 from allegro_description.errors import AllegroError, ConfigError
 

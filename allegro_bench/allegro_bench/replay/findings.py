@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 LEVELS = ('fault', 'warning', 'note')
-"""``fault``: numbers that depend on it mean nothing; ``warning``: read them with that in mind; ``note``: for the eye."""
+"""``fault``: what depends on it means nothing; ``warning``: read it with that in mind; ``note``: for the eye."""
 
 KINDS = {
     'one_step_skew': 'measurement and target of different control steps are paired',

@@ -1,4 +1,4 @@
-"""Metric group 1, the inputs as they came: rates, gaps, ages, doubles, and what the sensors' values say of themselves."""
+"""Metric group 1, the inputs as they came: rates, gaps, ages, doubles; messages that are missing, old or repeated."""
 
 from __future__ import annotations
 
@@ -88,15 +88,16 @@ def stream_findings(inputs: Inputs, plan: Plan, *, stale_ms: float = OLD_MS) -> 
     """Missing topics, lost messages, old and repeated joint states."""
     found = [Finding('damage', 'warning', '', None, None, sentence, 'Record again, or trust only what is left')
              for sentence in inputs.damage]
-    for stream, topic, consequence in (
-        (inputs.touch, 'tactile/points', 'the policy is replayed without touch'),
-        (inputs.commands, 'joint_commands', 'nothing can be compared with what was commanded, and the target error '
-         'that the policy saw is unknown'),
-        (inputs.states, 'grasp_policy/policy_state', 'it cannot be shown that the node saw what the topics say'),
+    for stream, topic, level, consequence in (
+        (inputs.touch, 'tactile/points', 'warning', 'the policy is replayed without touch'),
+        (inputs.commands, 'joint_commands', 'warning', 'nothing can be compared with what was commanded, and the '
+         'target error that the policy saw is unknown'),
+        (inputs.states, 'grasp_policy/policy_state', 'note', 'it cannot be shown that the node saw what the '
+         'topics say'),
     ):
         if stream is None and (topic != 'tactile/points' or inputs.model.taxels):
-            found.append(Finding('missing_topic', 'warning' if stream is not inputs.states else 'note', topic, None, None,
-                                 f'{topic} was not recorded, so {consequence}', f'Record {topic} too'))
+            found.append(Finding('missing_topic', level, topic, None, None, f'{topic} was not recorded, so '
+                                 f'{consequence}', f'Record {topic} too'))
     for stream in (inputs.joints, inputs.touch):
         if stream is not None:
             found += _losses(inputs, stream)
@@ -117,8 +118,8 @@ def _losses(inputs: Inputs, stream: Stream) -> list[Finding]:
     return [Finding('lost_messages', 'warning', stream.topic, float(inputs.seconds(stream.received_ns[worst])),
                     float(inputs.seconds(stream.received_ns[worst + 1])),
                     f'{share:.0%} of the messages of {stream.topic} are missing in gaps, the longest of '
-                    f'{steps[worst] * MS:.0f} ms', 'Record on another disk or with fewer topics, and see the recorder\'s '
-                    'count of losses')]
+                    f'{steps[worst] * MS:.0f} ms', 'Record on another disk or with fewer topics, and see the '
+                    'recorder\'s count of losses')]
 
 
 def _old(inputs: Inputs, plan: Plan, stale_ms: float) -> list[Finding]:
@@ -188,7 +189,7 @@ def _repeating(inputs: Inputs) -> list[Finding]:
             found.append(Finding(
                 'stale_joint_states', 'fault', stream.topic, float(inputs.seconds(stream.received_ns[begin])),
                 float(inputs.seconds(stream.received_ns[end])),
-                f'all {stream.values.shape[1]} joint angles repeat bit by bit for {lasted * 1e3:.0f} ms with new stamps, '
-                f'while targets move by {moved:.2f} rad; then they jump by {resumed:.2f} rad',
+                f'all {stream.values.shape[1]} joint angles repeat bit by bit for {lasted * 1e3:.0f} ms with new '
+                f'stamps, while targets move by {moved:.2f} rad; then they jump by {resumed:.2f} rad',
                 'The driver republished an old sample: look for one that does not check the age of what it reads'))
     return found[:10]

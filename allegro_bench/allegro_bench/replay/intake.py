@@ -45,8 +45,8 @@ def from_recording(recording: Recording) -> Inputs:
     joints = streams['joint_states']
     if joints is None or not len(joints):
         topics = ', '.join(s.topic for s in source.streams) or 'none'
-        raise ConfigError(f'{source.path} holds no joint states of a hand, so nothing can be replayed; topics: {topics}. '
-                          'Record joint_states, or name the right profile')
+        raise ConfigError(f'{source.path} holds no joint states of a hand, so nothing can be replayed; topics: '
+                          f'{topics}. Record joint_states, or name the right profile')
     origin = int(joints.received_ns[0])
     model, side = source.hand.rpartition('_')[::2]
     inputs = Inputs(

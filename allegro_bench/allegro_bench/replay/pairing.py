@@ -73,9 +73,8 @@ def _targets(inputs: Inputs) -> list[Finding]:
         moved = row + shift
         usable = differ & (moved >= 0) & (moved < len(inputs.commands))
         if usable.sum() > 5 and _close(inputs.commands.values[moved[usable]], targets[usable]).mean() > EXPLAINED:
-            return [_skewed(inputs.commands.topic, span, f'joint_commands carries the targets of {abs(shift)} control '
-                            f'{"steps" if abs(shift) > 1 else "step"} {"before" if shift > 0 else "after"}: with stamps '
-                            'of the same joint state, policy_state says other targets')]
+            return [_skewed(inputs.commands.topic, span, f'joint_commands carries the targets of {_steps(shift)}: with '
+                            'stamps of the same joint state, policy_state says other targets')]
     fingers = _finger_permutation(inputs.model, inputs.commands.values[row[differ]], targets[differ])
     if fingers:
         return [_swapped(inputs.commands.topic, span, fingers, 'the targets that policy_state shows')]
@@ -123,14 +122,12 @@ def _errors(inputs: Inputs, plan: Plan) -> list[Finding]:
         usable = (late >= 0) & (late < len(plan))
         if plus and usable.sum() > 5 and _close(seen[usable] + position[plan.joint[late[usable]]],
                                                 before[usable]).mean() > EXPLAINED:
-            return [_skewed(topic, span, f'each observation pairs the target with the joint state of {abs(shift)} control '
-                            f'{"steps" if abs(shift) > 1 else "step"} {"before" if shift > 0 else "after"} the one it is '
-                            'stamped with')]
+            return [_skewed(topic, span, f'each observation pairs the target with the joint state of '
+                            f'{_steps(shift)} the one it is stamped with')]
         moved = state - 1 - shift
         usable = (moved >= 0) & (moved < len(own))
         if usable.sum() > 5 and _close(shown(joint)[usable], own[moved[usable]]).mean() > EXPLAINED:
-            return [_skewed(topic, span, f'each observation shows the target of {abs(shift)} control '
-                            f'{"steps" if abs(shift) > 1 else "step"} {"before" if shift > 0 else "after"} the last one')]
+            return [_skewed(topic, span, f'each observation shows the target of {_steps(shift)} the last one')]
     if plus:
         fingers = _finger_permutation(inputs.model, position[joint], before - seen)
         if fingers:
@@ -167,16 +164,16 @@ def _tips(inputs: Inputs, plan: Plan) -> list[Finding]:
     fingers = [f.name for f in inputs.model.fingers]
     scale = _scale(felt[differ], wanted[differ])
     if scale is not None:
-        return [Finding('wrong_scale', 'fault', touch.topic, *span, f'{touch.topic} is {scale:.3g} times what the policy '
-                        'saw', 'Scale the touch in one place: the driver')]
+        return [Finding('wrong_scale', 'fault', touch.topic, *span, f'{touch.topic} is {scale:.3g} times what the '
+                        'policy saw', 'Scale the touch in one place: the driver')]
     errors = {p: float(np.abs(felt[differ][:, p] - wanted[differ]).mean()) for p in permutations(range(len(tips)))}
     best = min(errors, key=errors.__getitem__)
     if best != tuple(range(len(tips))) and errors[best] < 0.1 * errors[tuple(range(len(tips)))]:
         moved = [fingers[i] for i, k in enumerate(best) if i != k]
         return [_swapped(touch.topic, span, moved, 'the tip pressures that the policy saw')]
     return [Finding('not_the_recorded_policy', 'warning', touch.topic, *span,
-                    f'in {differ.sum()} of {len(rows)} steps no touch sample near the step holds the tip pressures that '
-                    'the policy saw', 'Look for touch that was altered on the way, or for another sensor\'s topic')]
+                    f'in {differ.sum()} of {len(rows)} steps no touch sample near the step holds the tip pressures '
+                    'that the policy saw', 'Look for touch that was altered on the way, or for another topic')]
 
 
 def _scale(felt: Float, wanted: Float) -> float | None:
@@ -229,6 +226,10 @@ def _finger_permutation(model: HandModel, values: Float, wanted: Float) -> list[
 def _close(a: Float, b: Float) -> NDArray[np.bool_]:
     """Rows that agree in single precision."""
     return np.asarray((np.abs(a - b) <= TOLERANCE_RAD).all(axis=1))
+
+
+def _steps(shift: int) -> str:
+    return f'{abs(shift)} control {"steps" if abs(shift) > 1 else "step"} {"before" if shift > 0 else "after"}'
 
 
 def _span(inputs: Inputs, times: NDArray[np.int64]) -> tuple[float, float]:

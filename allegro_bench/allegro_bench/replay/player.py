@@ -18,7 +18,8 @@ STYLE = """
 .said b { color: var(--ink); }
 .panel { margin: 0 0 10px; } .panel h4 { margin: 0; font-size: 13.5px; font-weight: 600; }
 .panel canvas { width: 100%; display: block; touch-action: pan-y; cursor: crosshair; }
-.legend { font-size: 12.5px; color: var(--dim); line-height: 1.45; min-height: 1.5em; font-variant-numeric: tabular-nums; }
+.legend { font-size: 12.5px; color: var(--dim); line-height: 1.45;
+  min-height: 1.5em; font-variant-numeric: tabular-nums; }
 .legend span { white-space: nowrap; margin-right: 12px; } .legend i { display: inline-block; width: 16px; height: 0;
   border-top: 2.5px solid; vertical-align: middle; margin-right: 4px; }
 @media (max-width: 760px) {
@@ -38,8 +39,8 @@ TEMPLATE = """
 <label>speed <select id="speed"><option value="0.25">1/4</option><option value="1" selected>1</option>
 <option value="4">4</option></select></label><label>orange <select id="wanted"></select></label></div>
 <p class="said" id="said"></p></div>
-<div><div class="controls"><label>joints of <select id="finger"></select></label><button id="all">whole recording</button>
-</div><div id="panels"></div></div></div>
+<div><div class="controls"><label>joints of <select id="finger"></select></label>
+<button id="all">whole recording</button></div><div id="panels"></div></div></div>
 """
 
 SCRIPT = """
@@ -91,7 +92,8 @@ document.addEventListener('DOMContentLoaded', function () {
     });
     (p.spec.lines || []).forEach(function (l) { if (high >= l.y * 0.5 && l.y > high) high = l.y; });
     if (!p.spec.curves.length || low > high) {
-      pen.fillStyle = '#52606d'; pen.fillText(p.spec.curves.length ? 'nothing in view' : (p.spec.empty || ''), LEFT, 30);
+      pen.fillStyle = '#52606d';
+      pen.fillText(p.spec.curves.length ? 'nothing in view' : (p.spec.empty || ''), LEFT, 30);
       cursor(c); return;
     }
     if (p.spec.finger === undefined && low > 0) low = 0;
@@ -204,8 +206,8 @@ document.addEventListener('DOMContentLoaded', function () {
       var q = project(at, k, c), share = Math.max(0, Math.min(1, v / 400));
       pen.beginPath(); pen.arc(q[0], q[1], 3.2 + 6 * share, 0, 7); pen.lineWidth = 1.2;
       pen.strokeStyle = v < 0 ? '#c2410c' : '#1f2933';
-      pen.fillStyle = v < 0 ? '#fff' : 'rgb(' + Math.round(245 - 40 * share) + ',' + Math.round(235 - 190 * share) + ',' +
-        Math.round(235 - 200 * share) + ')';
+      var tone = [245 - 40 * share, 235 - 190 * share, 235 - 200 * share].map(Math.round);
+      pen.fillStyle = v < 0 ? '#fff' : 'rgb(' + tone.join(',') + ')';
       pen.fill(); pen.stroke();
     });
     pen.fillStyle = '#52606d'; pen.textAlign = 'left';
@@ -222,7 +224,8 @@ document.addEventListener('DOMContentLoaded', function () {
       return b.row + ' ' + b.text; });
     var latest = null;
     data.marks.forEach(function (m) {
-      if (m.kind !== 'said') { if (m.t - 0.05 <= moment && moment <= (m.to === null ? m.t + 0.3 : m.to)) near.push(m.text); }
+      var until = m.to === null ? m.t + 0.3 : m.to;
+      if (m.kind !== 'said') { if (m.t - 0.05 <= moment && moment <= until) near.push(m.text); }
       else if (m.t <= moment && moment - m.t < 1.0) latest = m.text;
     });
     if (latest) near.push(latest);
@@ -259,13 +262,14 @@ document.addEventListener('DOMContentLoaded', function () {
     });
     canvas.addEventListener('dblclick', function () { view = [0, end]; soon(); });
   }
-  var strip = document.createElement('canvas');
+  function make(kind) { return document.createElement(kind); }
+  var strip = make('canvas');
   (function () {
-    var box = document.createElement('div'); box.className = 'panel'; box.appendChild(strip); get('panels').appendChild(box);
+    var top = make('div'); top.className = 'panel'; top.appendChild(strip); get('panels').appendChild(top);
     listen(strip);
     data.panels.forEach(function (spec) {
-      var box = document.createElement('div'), head = document.createElement('h4'), canvas = document.createElement('canvas');
-      var words = document.createElement('div'); box.className = 'panel'; words.className = 'legend';
+      var box = make('div'), head = make('h4'), canvas = make('canvas'), words = make('div');
+      box.className = 'panel'; words.className = 'legend';
       head.textContent = spec.title + (spec.unit ? ' (' + spec.unit + ')' : '');
       [head, canvas, words].forEach(function (part) { box.appendChild(part); }); get('panels').appendChild(box);
       panels.push({ spec: spec, box: box, canvas: canvas, legend: words }); listen(canvas);
@@ -278,7 +282,9 @@ document.addEventListener('DOMContentLoaded', function () {
   })();
   get('finger').addEventListener('change', soon); get('wanted').addEventListener('change', soon);
   get('all').addEventListener('click', function () { view = [0, end]; soon(); });
-  get('moment').addEventListener('input', function () { moment = Number(this.value) / 1000 * end; playing = false; soon(); });
+  get('moment').addEventListener('input', function () {
+    moment = Number(this.value) / 1000 * end; playing = false; soon();
+  });
   get('play').addEventListener('click', function () {
     playing = !playing; this.textContent = playing ? 'stop' : 'play';
     if (moment >= end - 0.01) moment = 0;
@@ -293,7 +299,9 @@ document.addEventListener('DOMContentLoaded', function () {
     if (playing) requestAnimationFrame(turn);
   });
   var held = null;
-  hand.addEventListener('pointerdown', function (e) { held = [e.clientX, e.clientY]; hand.setPointerCapture(e.pointerId); });
+  hand.addEventListener('pointerdown', function (e) {
+    held = [e.clientX, e.clientY]; hand.setPointerCapture(e.pointerId);
+  });
   hand.addEventListener('pointermove', function (e) {
     if (!held) return;
     az += (e.clientX - held[0]) * 0.01; el = Math.max(-1.5, Math.min(1.5, el + (e.clientY - held[1]) * 0.01));

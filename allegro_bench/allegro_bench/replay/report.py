@@ -41,9 +41,10 @@ def render(document: Mapping[str, Any], inputs: Inputs, replayed: Sequence[Any])
     """The page as one HTML document, everything inside."""
     parts = [f'<style>{STYLE}</style>', _head(document), _verdicts(document), _findings(document),
              section('What happened', paragraph(
-                 'Move over a plot, or along the slider: all plots and the hand show the same moment. Drag across a plot '
-                 'to look closer, double-click to see everything again; drag the hand to turn it. Solid: measured. '
-                 'Dashed: recorded target. Orange: what the policy would have commanded (teacher-forced).', 'note'),
+                 'Move over a plot, or along the slider: all plots and the hand show the same moment. Drag across a '
+                 'plot to look closer, double-click to see everything again; drag the hand to turn it. Solid: '
+                 'measured. Dashed: recorded target. Orange: what the policy would have commanded '
+                 '(teacher-forced).', 'note'),
                  TEMPLATE, _data(scene(document, inputs, replayed))),
              section('Inputs as they came', _streams(document), _touch(document))]
     names = [p['name'] for p in working(document)]
@@ -95,7 +96,8 @@ def _findings(document: Mapping[str, Any]) -> str:
     more = paragraph(f'{len(found) - MOST_FINDINGS} more are in replay.json.', 'note') if len(
         found) > MOST_FINDINGS else ''
     meaning = paragraph('; '.join(f'{k.replace("_", " ")}: {KINDS[k]}' for k in kinds) + '.', 'note')
-    return section('Findings', table([Html(''), 'what', 'topic', 'when', 'details, and what to do'], rows), more, meaning)
+    head = [Html(''), 'what', 'topic', 'when', 'details, and what to do']
+    return section('Findings', table(head, rows), more, meaning)
 
 
 def _streams(document: Mapping[str, Any]) -> str:
@@ -103,9 +105,10 @@ def _streams(document: Mapping[str, Any]) -> str:
     rows = []
     for s in health['streams']:
         age = s['age_on_arrival_ms']
+        ages = 'n/a' if age is None else f'{number(age["median"])} / {number(age["greatest"])}'
         rows.append([s['topic'], s['messages'], number(s['rate_hz']), number(s['period_ms']), number(s['jitter_ms']),
                      f'{number(s["longest_gap_ms"])} at {number(s["longest_gap_at_s"], "s")}', s['gaps'], s['repeated'],
-                     s['out_of_order'], 'n/a' if age is None else f'{number(age["median"])} / {number(age["greatest"])}',
+                     s['out_of_order'], ages,
                      share(s['invalid_values'])])
     used = health['age_at_use']
     words = '; '.join(f'{label} {number(v["median"])} ms, at most {number(v["greatest"])} ms' for label, v in (

@@ -12,6 +12,7 @@ from allegro_description.model import HandModel
 from numpy.typing import NDArray
 
 from allegro_bench.replay.inputs import Float, Inputs
+from allegro_bench.replay.runner import TEACHER
 
 POINTS = 1500
 FRAMES = 900
@@ -86,8 +87,8 @@ def _differences(inputs: Inputs, replayed: Sequence[Any]) -> dict[str, Any]:
     for colour, r in enumerate(replayed):
         for feed, trace in r.traces.items():
             off = np.abs(trace.target - r.plan.answer[trace.tick]).max(axis=1)
-            curves.append(_curve(f'{r.name}, {feed}', trace.time_s, off, 'solid' if feed.startswith('teacher') else 'dash',
-                                 colour))
+            kind = 'solid' if feed == TEACHER else 'dash'
+            curves.append(_curve(f'{r.name}, {feed}', trace.time_s, off, kind, colour))
     return {'title': 'policy target minus recorded target (largest joint)', 'unit': 'rad', 'curves': curves,
             'empty': 'no policy could be replayed'}
 
@@ -122,7 +123,8 @@ def _bands(inputs: Inputs, replayed: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def _marks(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    marks = [{'t': f['from_s'], 'to': f['to_s'], 'text': f'{f["kind"].replace("_", " ")}: {f["text"]}', 'kind': f['level']}
+    marks = [{'t': f['from_s'], 'to': f['to_s'], 'kind': f['level'],
+              'text': f'{f["kind"].replace("_", " ")}: {f["text"]}'}
              for f in document['findings'] if f['from_s'] is not None]
     return marks + [{'t': r['time_s'], 'to': None, 'text': r['text'], 'kind': 'said'}
                     for r in document['recording']['remarks']]

@@ -49,8 +49,8 @@ def _angles(inputs: Inputs) -> list[Finding]:
     if not len(rows):
         return []
     joint = inputs.model.joint_names[int(np.argmax(beyond[rows].max(axis=0)))]
-    return [Finding('wrong_unit', 'fault', inputs.joints.topic, float(inputs.seconds(inputs.joints.received_ns[rows[0]])),
-                    float(inputs.seconds(inputs.joints.received_ns[rows[-1]])),
+    begin, end = inputs.seconds(inputs.joints.received_ns[rows[[0, -1]]]).tolist()
+    return [Finding('wrong_unit', 'fault', inputs.joints.topic, begin, end,
                     f'{joint} reads up to {np.abs(q[rows]).max():.3g}, more than 1 rad beyond its limits',
                     'joint_states carry radians: convert degrees or encoder steps, or name the right hand')]
 
@@ -134,8 +134,9 @@ def _frozen(inputs: Inputs, stream: Stream) -> list[Finding]:
         found.append(Finding(
             'frozen_taxel', 'fault', stream.topic, float(inputs.seconds(stream.received_ns[begin])),
             float(inputs.seconds(stream.received_ns[end])),
-            f'{taxel.name} ({taxel.finger}) repeats {stream.values[begin, i] * 1e-3:.1f} kPa for {lasted:.2f} s while other '
-            'cells change', 'Mask the cell (valid = 0) or replace the sensor; a policy takes it for a steady contact'))
+            f'{taxel.name} ({taxel.finger}) repeats {stream.values[begin, i] * 1e-3:.1f} kPa for {lasted:.2f} s while '
+            'other cells change', 'Mask the cell (valid = 0) or replace the sensor; a policy takes it for a steady '
+            'contact'))
     return found
 
 
@@ -174,6 +175,7 @@ def _dead(inputs: Inputs, raw: Stream) -> list[Finding]:
             found.append(Finding(
                 'dead_taxel', 'fault', raw.topic, float(inputs.seconds(raw.received_ns[last])),
                 float(inputs.seconds(raw.received_ns[-1])),
-                f'{taxel.name} ({taxel.finger}) falls from {column[last]:.0f} Pa to exactly 0 within one sample and stays '
-                f'there for {lasted:.1f} s; it never read 0 before', 'Mask the cell (valid = 0) and look at its cable'))
+                f'{taxel.name} ({taxel.finger}) falls from {column[last]:.0f} Pa to exactly 0 within one sample and '
+                f'stays there for {lasted:.1f} s; it never read 0 before',
+                'Mask the cell (valid = 0) and look at its cable'))
     return found

@@ -37,7 +37,8 @@ def describe(trace: Trace, bundle: Bundle, policy: Policy) -> dict[str, Any]:
         'feed': 'self-fed', 'finite': bool(np.isfinite(trace.action).all()), 'steps': len(trace),
         'at_joint_limit': _hits(at_limit, model.joint_names), 'at_rate_limit': _hits(at_rate, model.joint_names),
         'action_saturated': _hits(saturated, model.joint_names),
-        'jerk_rms_rad_s3': shown(mean(jerk, trace.run, least=trace.correlation)), 'jerk_greatest_rad_s3': _greatest(jerk),
+        'jerk_rms_rad_s3': shown(mean(jerk, trace.run, least=trace.correlation)),
+        'jerk_greatest_rad_s3': _greatest(jerk),
         'energy_above_5_hz': fast,
         **_response(trace, bundle, policy),
     }
@@ -137,7 +138,8 @@ def _slope(policy: Policy, trace: Trace, chosen: NDArray[np.intp], bundle: Bundl
     greatest, typical, where = 0.0, [], ''
     for name in seen:
         for element in range(trace.observation[name].shape[1]):
-            changed = np.abs(_answers(policy, trace, chosen, bundle.inputs, {(name, element): amount}) - base).max(axis=1)
+            answers = _answers(policy, trace, chosen, bundle.inputs, {(name, element): amount})
+            changed = np.abs(answers - base).max(axis=1)
             typical.append(float(np.median(changed)))
             if changed.max() > greatest:
                 greatest, where = float(changed.max()), f'{name}[{element}]'

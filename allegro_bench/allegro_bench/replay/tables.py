@@ -92,8 +92,8 @@ def distribution(document: Document) -> list[Row]:
 def difference(document: Document, mode: str) -> list[Row]:
     """Metric group 4, ``mode`` being ``teacher_forced`` or ``self_fed``."""
     def of(tell: Callable[[Mapping[str, Any]], str]) -> Callable[[Mapping[str, Any]], str]:
-        return lambda p: tell(p['action_difference'][mode]) if p['action_difference']['compared'] else 'refused: ' + str(
-            p['action_difference']['reason'])
+        return lambda p: tell(p['action_difference'][mode]) if p['action_difference']['compared'] else \
+            f'refused: {p["action_difference"]["reason"]}'
 
     rows = _rows(
         working(document),
@@ -221,8 +221,9 @@ def _engine(row: Mapping[str, Any]) -> str:
 def model_check(document: Document) -> list[Row]:
     """Metric group 9."""
     def worst(c: Mapping[str, Any]) -> str:
-        return '; '.join(f'{j["joint"]} {number(j["median_rad"])} (greatest {number(j["greatest_rad"])})' for j in sorted(
-            c['joints'], key=lambda j: -j['median_rad'])[:4])
+        joints = sorted(c['joints'], key=lambda j: -j['median_rad'])[:4]
+        return '; '.join(f'{j["joint"]} {number(j["median_rad"])} (greatest {number(j["greatest_rad"])})'
+                         for j in joints)
 
     def of(tell: Callable[[Mapping[str, Any]], str]) -> Callable[[Mapping[str, Any]], str]:
         return lambda p: tell(p['model_check']) if p['model_check']['checked'] else f'n/a: {p["model_check"]["reason"]}'
@@ -239,16 +240,16 @@ GROUPS: tuple[tuple[str, str, Callable[[Document], list[Row]]], ...] = (
     ('Coverage', 'How much of the recording says anything about these policies.', coverage),
     ('In the training distribution?', 'Distance from the observations that a policy was trained on; 1 is typical.',
      distribution),
-    ('Difference from the recorded targets: teacher-forced', 'Before each step the target in force is the recorded one, '
-     'so each answer is judged on the situation that really was.', lambda d: difference(d, 'teacher_forced')),
-    ('Difference from the recorded targets: self-fed', 'The policy\'s own last target is in force; the measurements stay '
-     'those of the recording.', lambda d: difference(d, 'self_fed')),
+    ('Difference from the recorded targets: teacher-forced', 'Before each step the target in force is the recorded '
+     'one, so each answer is judged on the situation that really was.', lambda d: difference(d, 'teacher_forced')),
+    ('Difference from the recorded targets: self-fed', 'The policy\'s own last target is in force; the measurements '
+     'stay those of the recording.', lambda d: difference(d, 'self_fed')),
     ('Command quality', 'Of the self-fed targets: would a hand like to follow them?', quality),
     ('Touch use', 'The same steps with touch taken away, shuffled in time, or late. A policy that does not move is not '
      'using touch, whatever its name says.', touch),
     ('Timing', 'Steps computed on this machine at the times at which their inputs came.', timing),
     ('Determinism', 'Is what is replayed here what ran there? Allowed: 1e-5 of an action of ±1.', determinism),
-    ('One-step model check', 'About the simulator, not about a policy: one control step of the simulated hand from each '
-     'recorded state, where nothing is touched.', model_check),
+    ('One-step model check', 'About the simulator, not about a policy: one control step of the simulated hand from '
+     'each recorded state, where nothing is touched.', model_check),
 )
 """Heading, what it means, rows."""

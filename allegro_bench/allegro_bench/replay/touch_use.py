@@ -78,7 +78,8 @@ def _compare(name: str, trace: Trace, other: Trace) -> tuple[float, dict[str, An
     return high, {
         'touch': name, 'steps': len(action), 'action_p99': high,
         'action_median': float(np.median(action)) if len(action) else None,
-        'action_mean': shown(mean(action, trace.run[mine], least=trace.correlation)), 'target_mean_rad': shown(mean(target, trace.run[mine], least=trace.correlation)),
+        'action_mean': shown(mean(action, trace.run[mine], least=trace.correlation)),
+        'target_mean_rad': shown(mean(target, trace.run[mine], least=trace.correlation)),
         'target_greatest_rad': float(target.max()) if len(target) else None,
     }
 
@@ -89,7 +90,7 @@ def findings(section: dict[str, Any], name: str, topic: str) -> list[Finding]:
         return []
     greatest = max((v['action_p99'] for v in section['variants']), default=0.0)
     return [Finding('not_using_touch', 'fault', topic, None, None,
-                    f'{name} is called a touch policy (provenance.touch_used), but with touch masked, shuffled or late its '
-                    f'actions in {section["contact_steps"]} steps of contact change by at most {greatest:.2g} of ±1 '
-                    f'(99th percentile; {USES:g} would count as use)',
+                    f'{name} is called a touch policy (provenance.touch_used), but with touch masked, shuffled or late '
+                    f'its actions in {section["contact_steps"]} steps of contact change by at most {greatest:.2g} of '
+                    f'±1 (99th percentile; {USES:g} would count as use)',
                     'Do not claim a gain from touch; train it with touch, or set provenance.touch_used to false', name)]

@@ -13,8 +13,8 @@ RUNS, OUTSIDE, LATE, DIFFERS = WORDS = (
     'runs', 'out of distribution', 'timing not met', 'differs from recording')
 
 CANNOT_SAY = (
-    'whether the policy would have held the object: the recorded hand followed somebody\'s targets, and the policy never '
-    'saw the consequences of its own',
+    'whether the policy would have held the object: the recorded hand followed somebody\'s targets, and the policy '
+    'never saw the consequences of its own',
     'whether a difference from the recording is good or bad: another answer may be the better one',
     'anything about averages over fewer than 30 independent segments: neighbouring steps repeat one another',
 )
@@ -39,8 +39,8 @@ def verdicts(policy: Mapping[str, Any]) -> tuple[list[str], list[str]]:
             if policy['command_quality']['finite'] else f'{steps} steps answered, some of them not finite')
     far = policy['distribution']
     if far['out_of_distribution']:
-        say(OUTSIDE, f'{far["above_warn"]:.0%} of the steps are farther from the training data than the bundle\'s warning '
-            f'({far["warn"]:g}), {far["above_stop"]:.0%} beyond its stop ({far["stop"]:g})')
+        say(OUTSIDE, f'{far["above_warn"]:.0%} of the steps are farther from the training data than the bundle\'s '
+            f'warning ({far["warn"]:g}), {far["above_stop"]:.0%} beyond its stop ({far["stop"]:g})')
     timing = policy['latency']
     if timing['measured'] and not timing['met']:
         say(LATE, f'{timing["miss"]["missed"]} of {timing["miss"]["n"]} steps later than {timing["deadline_ms"]:g} ms, '
