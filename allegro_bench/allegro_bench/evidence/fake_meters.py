@@ -18,7 +18,7 @@ from allegro_bench.meters.estimate import EstimateMeter
 from allegro_bench.meters.external import ExternalMeter
 from allegro_bench.meters.hwmon import HwmonMeter
 from allegro_bench.meters.ina3221 import Ina3221Meter
-from allegro_bench.meters.meter import Meter
+from allegro_bench.meters.meter import Meter, Sample
 from allegro_bench.meters.nvml import NvmlMeter
 from allegro_bench.meters.perf import PerfMeter
 from allegro_bench.meters.power_supply import PowerSupplyMeter
@@ -459,30 +459,40 @@ FAKES: tuple[type[Fake], ...] = (
 
 
 class Stage:
-    """One fake under a load, with the time that both go by."""
+    """One fake under a load, with the time that both go by; as a meter it shows the present to each reading."""
 
     def __init__(self, kind: type[Fake], root: Path, load: Load | None = None, *, offset_j: float = 1000.0) -> None:
         self.now, self.load = 0.0, load or Load()
         self.fake = kind(root, lambda: self.now)
         self.fake.offset_j = offset_j
         self.frozen = False
-        self.show()
-        self.meter = self.fake.open()
+        """Set: the source shows what it showed last, or what a test has made of it."""
+        self._show()
+        self.inner = self.fake.open()
+        self.channels, self.reason, self.guard_s = self.inner.channels, self.inner.reason, self.inner.guard_s
+        self.slow = getattr(self.inner, 'slow', False)
 
-    def show(self) -> None:
-        """Let the source show the present, in its own steps."""
+    def _show(self) -> None:
         if not self.frozen:
             shown = math.floor(self.now / self.fake.period_s + 1e-9) * self.fake.period_s
             self.fake.show(self.load.joules(shown), self.load.watts(shown))
 
+    def read(self) -> Mapping[str, Sample]:
+        """Read the meter."""
+        self._show()
+        return self.inner.read()
+
+    def close(self) -> None:
+        """Close the meter."""
+        self.inner.close()
+
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
         self.now += seconds
-        self.show()
 
-    def run(self, seconds: float, poll: Callable[[], object] | None = None) -> None:
-        """Let time pass, reading the meter (or calling ``poll``) as often as it wants."""
-        end, step = self.now + seconds, min(self.meter.guard_s, 10.0)
+    def run(self, seconds: float) -> None:
+        """Let time pass, reading the meter as often as it wants."""
+        end, step = self.now + seconds, min(self.guard_s, 10.0)
         while self.now < end - 1e-9:
             self.sleep(min(step, end - self.now))
-            (poll or self.meter.read)()
+            self.read()
