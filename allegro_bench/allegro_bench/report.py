@@ -289,17 +289,19 @@ def _cpu_table(result: Mapping[str, Any]) -> str:
 
 
 def _energy(result: Mapping[str, Any]) -> list[str]:
+    hand = [facts([('Energy that the hand took', f'unknown: {result["actuation"]["reason"]}')])] if (
+        'actuation' in result) else []
     if not result['meters']:
         return [paragraph('Energy source: none. Joules are unknown here and are not guessed from load or data sheets; '
                           'compare CPU time per inference instead.'),
-                facts([('Why there is no meter', result['energy_source']['reason'])])]
+                facts([('Why there is no meter', result['energy_source']['reason'])]), *hand]
     rows = [[m['id'], m['boundary'], m['quality'], _digits(e['gross_j'], 'J'), _digits(
         e['gross_j_per_inference'], 'J'), _digits(e['wh_per_hour'], 'Wh/h'), e['why'] or '', ', '.join(m['overlaps'])]
         for entry in result['summary'] for m in result['meters'] for e in [entry['energy'].get(m['id'])] if e]
     return [paragraph('Gross energy of all that runs within the boundary, simulation included where there is one; '
                       'channels that overlap must not be added up.'),
             table(['channel', 'boundary', 'quality', 'total', 'per inference', 'at this rate', 'unknown because',
-                   'overlaps'], rows)]
+                   'overlaps'], rows), *hand]
 
 
 def _belief(result: Mapping[str, Any]) -> str:

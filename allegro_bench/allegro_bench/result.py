@@ -30,6 +30,7 @@ SCHEMA = {'name': 'allegro_bench.result.live', 'version': 1}
 RESULT_FILE = 'result.json'
 DRIVER_KEYS = ('on_time', 'jitter', 'overrun', 'turnaround', 'command_age', 'lost')
 POLICY_KEYS = ('cpu_ms_per_inference', 'late_', 'repeated', 'skipped', 'holds', 'ood_score')
+NO_ACTUATION = 'no source names a way to read the supply of a hand; motor currents alone give no energy'
 PASSING = ('message', 'lifecycle', 'phase', 'state', 'hardware_id', 'hold_reason', 'reason', 'backend')
 """Text in a policy's diagnostics that says how it is, not what it is."""
 
@@ -72,6 +73,7 @@ def build(session: Session, system_before: Mapping[str, Any],
         'meters': [c.as_dict() for c in session.meter.channels],
         'energy_source': {'name': ' + '.join(headline(session.meter.channels)) or 'none',
                           'reason': session.meter.reason or None},
+        'actuation': {'energy_j': None, 'reason': NO_ACTUATION},
         'blocks': [], 'summary': [], 'driver': {}, 'policy': {}, 'nodes': [],
         'processes': [{'pid': p.pid, 'name': p.name, 'source': p.source} for p in everyone],
         'policy_pid': policy.pid if policy else None,
