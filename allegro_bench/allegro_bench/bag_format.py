@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -27,6 +28,51 @@ def offered_qos(
         'history': history, 'depth': depth, 'reliability': reliability, 'durability': durability,
         'deadline': duration(deadline_ns), 'lifespan': duration(lifespan_ns), 'liveliness': liveliness,
         'liveliness_lease_duration': duration(lease_ns), 'avoid_ros_namespace_conventions': False,
+    }
+
+
+@dataclass(slots=True)
+class TopicPart:
+    """A topic in the metadata of a bag: name, type, RIHS01 hash, QoS that its publishers offer, messages."""
+
+    name: str
+    type: str
+    digest: str
+    qos: list[Qos]
+    count: int = 0
+
+
+@dataclass(slots=True)
+class FilePart:
+    """A file in the metadata of a bag: name, messages, receive times ns, size of its messages before compression."""
+
+    name: str
+    count: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    raw_bytes: int = 0
+
+
+def bag_metadata(
+    files: Sequence[FilePart], topics: Sequence[TopicPart], custom: Mapping[str, str],
+) -> dict[str, Any]:
+    """Content of ``metadata.yaml``, version 9, below its one key."""
+    def span(parts: Sequence[FilePart]) -> dict[str, Any]:
+        used = [p for p in parts if p.count]
+        start = min((p.first_ns for p in used), default=0)
+        length = max((p.last_ns for p in used), default=start) - start
+        return {'starting_time': {'nanoseconds_since_epoch': start}, 'duration': {'nanoseconds': length},
+                'message_count': sum(p.count for p in parts)}
+
+    return {
+        'version': 9, 'storage_identifier': 'mcap', **span(files),
+        'topics_with_message_count': [{
+            'topic_metadata': {'name': t.name, 'type': t.type, 'serialization_format': 'cdr',
+                               'offered_qos_profiles': t.qos, 'type_description_hash': t.digest},
+            'message_count': t.count} for t in topics],
+        'compression_format': '', 'compression_mode': '', 'relative_file_paths': [p.name for p in files],
+        'files': [{'path': p.name, **span([p])} for p in files],
+        'custom_data': dict(custom), 'ros_distro': os.environ.get('ROS_DISTRO', ''),
     }
 
 

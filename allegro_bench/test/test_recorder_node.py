@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from allegro_bench.recording import recover
+from allegro_bench.bags.recovery import recover
 from allegro_description.model import load_hand
 from allegro_description.ros.testing import require_graph, spin_until
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 from allegro_bench.bag_format import Definitions, offered_qos
-from allegro_bench.recording import BagWriter, recover
+from allegro_bench.bags.recovery import recover
+from allegro_bench.recording import BagWriter
 from allegro_description.errors import ConfigError, LinkError
 from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
@@ -162,7 +163,7 @@ def test_a_bag_cut_anywhere_gives_back_a_beginning(tmp_path):
     assert last == 600
 
 
-def test_damage_in_the_middle_gives_back_what_came_before(tmp_path):
+def test_damage_in_the_middle_costs_what_is_damaged_and_nothing_else(tmp_path):
     folder = tmp_path / 'bag'
     write(folder, 600, chunk_bytes=2048)
     path = folder / 'bag_0.mcap'
@@ -170,15 +171,58 @@ def test_damage_in_the_middle_gives_back_what_came_before(tmp_path):
     data[len(data) // 3:len(data) // 3 + 200] = bytes(200)
     path.write_bytes(data)
     outcome = recover(folder)
-    assert 0 < outcome.messages < 600
-    assert [w for _, w in words(folder)] == [f'word {k}' for k in range(outcome.messages)]
+    assert not outcome.complete
+    found = [int(w.split()[1]) for _, w in words(folder)]
+    assert 500 < len(found) < 600
+    assert found == sorted(set(found))
+    assert {0, 1, 598, 599} <= set(found)
+    assert len(found) == outcome.messages == metadata(folder)['message_count']
+
+
+@pytest.mark.parametrize('how', [{'split_bytes': 12000}, {'split_s': 50e-9}])
+def test_a_split_bag_is_one_bag(tmp_path, how):
+    folder = tmp_path / 'bag'
+    write(folder, 600, chunk_bytes=512, **how)
+    info = metadata(folder)
+    assert len(info['files']) > 3
+    assert info['relative_file_paths'] == [f['path'] for f in info['files']] == [
+        f'bag_{k}.mcap' for k in range(len(info['files']))]
+    assert sum(f['message_count'] for f in info['files']) == info['message_count'] == 600
+    assert words(folder) == [(1_000_000_000 + k, f'word {k}') for k in range(600)]
+    assert recover(folder).complete
+
+
+def test_of_a_split_bag_only_the_damaged_file_is_written_again(tmp_path):
+    folder = tmp_path / 'bag'
+    write(folder, 600, chunk_bytes=512, split_s=200e-9)
+    last = folder / 'bag_2.mcap'
+    last.write_bytes(last.read_bytes()[:-300])
+    (folder / 'metadata.yaml').unlink()
+    before = (folder / 'bag_1.mcap').stat().st_mtime_ns
+    outcome = recover(folder)
+    assert not outcome.complete
+    assert outcome.messages == 600
+    assert (folder / 'bag_1.mcap').stat().st_mtime_ns == before
+    assert [p.name for p in folder.glob('*.damaged')] == ['bag_2.mcap.damaged']
+    assert len(words(folder)) == 600
+
+
+def test_facts_that_become_known_later_are_in_the_metadata_also_after_a_crash(tmp_path):
+    bag = BagWriter(tmp_path / 'bag', {'hand': 'x'})
+    bag.tell({'serial': '5SBR0001'})
+    (tmp_path / 'copy').mkdir()
+    (tmp_path / 'copy' / 'copy_0.mcap').write_bytes((tmp_path / 'bag' / 'bag_0.mcap').read_bytes())
+    bag.close()
+    recover(tmp_path / 'copy')
+    for folder in ('bag', 'copy'):
+        assert metadata(tmp_path / folder)['custom_data'] == {'hand': 'x', 'serial': '5SBR0001'}
 
 
 def test_recovering_nothing_or_nonsense_is_one_sentence_and_touches_nothing(tmp_path):
     with pytest.raises(ConfigError, match=r'no \.mcap'):
         recover(tmp_path)
     (tmp_path / 'a.mcap').write_bytes(b'hello')
-    with pytest.raises(ConfigError, match='no MCAP file'):
+    with pytest.raises(ConfigError, match='like an MCAP file'):
         recover(tmp_path)
     assert (tmp_path / 'a.mcap').read_bytes() == b'hello'
     command = [sys.executable, '-m', 'allegro_bench.recording', str(tmp_path)]
@@ -196,7 +240,7 @@ def test_a_full_disk_is_one_sentence_and_what_was_written_stays(tmp_path):
         bag.write('/words', text(f'word {k}'), k + 1)
     bag.flush()
     full = os.open('/dev/full', os.O_WRONLY)
-    os.dup2(full, bag._file.fileno())  # from here on every write says: no space left on device
+    os.dup2(full, bag._open.stream.fileno())  # from here on every write says: no space left on device
     os.close(full)
 
     def fill():

@@ -6,6 +6,7 @@ after bytes that are no record the file is searched for the next chunk or messag
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 import zlib
@@ -39,7 +40,11 @@ class _Bad(Exception):
 
 
 class McapFile:
-    """One ``.mcap`` file; see :class:`allegro_bench.bags.storage.BagFile`."""
+    """One ``.mcap`` file; see :class:`allegro_bench.bags.storage.BagFile`.
+
+    Attributes:
+        ros: its header says that it is a bag of ROS 2; known once its blocks were taken.
+    """
 
     def __init__(self, path: Path) -> None:
         """Look at both ends of the file.
@@ -52,7 +57,7 @@ class McapFile:
         self._schemas: dict[int, tuple[str, str]] = {}
         self._announced: dict[int, int] = {}
         self._newest = 0
-        self._chunked = False
+        self._chunked = self._indexed = self.ros = False
         try:
             self._size = path.stat().st_size
             with path.open('rb') as stream:
@@ -76,6 +81,7 @@ class McapFile:
         opcode, length = _RECORD.unpack_from(end)
         if end[-len(MAGIC):] != MAGIC or opcode != FOOTER or length != 20:
             return
+        self._indexed = True
         start = struct.unpack_from('<Q', end, 9)[0]
         if not len(MAGIC) <= start < self._size - tail or self._size - tail - start > LARGEST:
             return
@@ -101,7 +107,8 @@ class McapFile:
     def blocks(self) -> Iterator[list[Row]]:
         """Messages in stored order."""
         loose: list[Row] = []
-        loose_bytes, ended = 0, False
+        loose_bytes = 0
+        ended: bool | None = False
         with self.path.open('rb') as stream:
             place = len(MAGIC)
             while place < self._size:
@@ -120,7 +127,7 @@ class McapFile:
                             yield loose
                             loose, loose_bytes = [], 0
                     elif opcode in (FOOTER, DATA_END):
-                        ended = True
+                        ended = None  # by the book
                         break
                     else:
                         self._other(opcode, content)
@@ -139,7 +146,9 @@ class McapFile:
                     place = upto
         if loose:
             yield loose
-        if not ended:
+        if ended is None and not self._indexed:
+            self._note('its index at the end is cut off or damaged; all messages are read')
+        if ended is False:
             self._note('ends without its index; a recorder that was killed leaves such a file, all messages are read')
 
     def _record(self, stream: IO[bytes], place: int) -> tuple[int, bytes]:
@@ -239,22 +248,28 @@ class McapFile:
             number = struct.unpack_from('<H', content)[0]
             if opcode == SCHEMA:
                 name, at = _string(content, 2)
+                _, at = _string(content, at)
                 self._schemas[number] = name, _string(content, at)[0]
                 return
             name, at = _string(content, 4)
-            encoding, _ = _string(content, at)
+            encoding, at = _string(content, at)
+            facts = _table(content, at)
         except struct.error as error:
             raise _Bad(f'a declaration is cut off ({error})') from error
-        kind, _ = self._schemas.get(struct.unpack_from('<H', content, 2)[0], ('unknown', ''))
+        kind, definition = self._schemas.get(struct.unpack_from('<H', content, 2)[0], ('unknown', ''))
         known = self.found.topics.get(number)
         if known is None:
-            self.found.topics[number] = StoredTopic(name, kind, encoding)
+            self.found.topics[number] = StoredTopic(name, kind, encoding, definition=definition, facts=facts)
         elif known.type == 'unknown':
             known.name, known.type, known.encoding = name, kind, encoding
+            known.definition, known.facts = definition, facts
 
     def _other(self, opcode: int, content: bytes) -> None:
         if opcode in (SCHEMA, CHANNEL):
             self._declare(opcode, content)
+        elif opcode == HEADER:
+            with contextlib.suppress(_Bad, struct.error):
+                self.ros = _string(content, 0)[0] == 'ros2'
         elif opcode == METADATA:
             try:
                 name, at = _string(content, 0)

@@ -22,6 +22,8 @@ class StoredTopic:
         encoding: of its messages; ``cdr`` is the one that is read.
         count: messages given so far.
         announced: messages that the file says it holds; None where it does not say.
+        definition: text of the type, where the file carries it.
+        facts: what else is written beside it (``offered_qos_profiles``, ``topic_type_hash``).
     """
 
     name: str
@@ -29,6 +31,8 @@ class StoredTopic:
     encoding: str = 'cdr'
     count: int = 0
     announced: int | None = None
+    definition: str = ''
+    facts: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -134,8 +134,8 @@ class TrackBuilder:
             words.append(f'{self.topic}: the clock jumped back {len(self._jumps) - 5} more times')
         if self._late:
             words.append(f'{self.topic}: {self._late} messages were stored late, by up to '
-                         f'{self._late_ns * 1e-9:.3f} s, the first received at {when(self._late_at)}; they were brought '
-                         'into order')
+                         f'{self._late_ns * 1e-9:.3f} s, the first received at {when(self._late_at)}; they '
+                         'were brought into order')
         if self._stamp_backs:
             words.append(f'{self.topic}: header stamps go back {self._stamp_backs} times, first {self._stamp_words}; '
                          'ages and delays are wrong there. Was the driver restarted, or its clock set?')
