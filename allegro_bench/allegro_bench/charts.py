@@ -48,7 +48,8 @@ def thin(time: NDArray[Any], values: NDArray[Any], limit: int = POINTS) -> tuple
     return time[keep], values[keep]
 
 
-def _layout(figure: Any, height: int, *, y: str = '', x: str = '', end_s: float | None = None) -> Any:
+def layout(figure: Any, height: int, *, y: str = '', x: str = '', end_s: float | None = None) -> Any:
+    """Give a figure the look of all figures; returns it."""
     figure.update_layout(
         height=height, template='none', paper_bgcolor='#ffffff', plot_bgcolor='#ffffff', showlegend=True,
         font={'family': 'system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif', 'size': 13, 'color': INK},
@@ -76,11 +77,12 @@ def _bands(figure: Any, rows: Sequence[Mapping[str, Any]], end_s: float) -> Any:
 
 def _line(name: str, time: NDArray[Any], values: NDArray[Any], colour: str, **extra: Any) -> Any:
     t, v = thin(time, values)
-    return go.Scatter(x=_round(t), y=_round(v), name=escape(name), mode='lines', line={'color': colour, 'width': 1.4},
+    return go.Scatter(x=rounded(t), y=rounded(v), name=escape(name), mode='lines', line={'color': colour, 'width': 1.4},
                       hovertemplate='%{x:.1f} s: %{y:.4g}', **extra)
 
 
-def _round(values: NDArray[Any]) -> NDArray[np.float32]:
+def rounded(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Values with the digits that a picture needs."""
     return np.asarray(values, dtype=np.float32)
 
 
@@ -99,7 +101,7 @@ def episodes(rows: Sequence[Mapping[str, Any]], end_s: float) -> Any:
             text=[escape(str(r.get('index', ''))) for r in mine] if len(rows) <= 60 else None, textangle=0,
             constraintext='both', textfont={'color': '#ffffff', 'size': 13},
             hovertext=[escape(f'{r.get("shape", "")}, seed {r.get("seed", "")}') for r in mine], hoverinfo='text+name')
-    _layout(figure, 150, end_s=end_s)
+    layout(figure, 150, end_s=end_s)
     figure.update_layout(barmode='overlay')
     figure.update_yaxes(visible=False)
     return figure
@@ -117,14 +119,14 @@ def distributions(values_ms: Mapping[str, NDArray[np.floating[Any]]], summary: M
     for colour, (key, values) in zip((BLUE, ORANGE, GREEN), drawn.items(), strict=False):
         name = key.removesuffix('_ms').replace('_', ' ')
         counts, _ = np.histogram(values, edges)
-        figure.add_scatter(x=_round(np.repeat(edges, 2)[1:-1]), y=_round(np.repeat(counts / len(values) * 100, 2)),
+        figure.add_scatter(x=rounded(np.repeat(edges, 2)[1:-1]), y=rounded(np.repeat(counts / len(values) * 100, 2)),
                            name=name, mode='lines', line={'color': colour, 'width': 1.6}, fill='tozeroy',
-                           fillcolor=_fade(colour), legendgroup=name, hovertemplate='%{x:.3g} ms: %{y:.3g} %', row=1,
+                           fillcolor=fade(colour), legendgroup=name, hovertemplate='%{x:.3g} ms: %{y:.3g} %', row=1,
                            col=1)
         ordered = np.sort(values)
         share = (len(ordered) - np.arange(len(ordered))) / len(ordered) * 100
         chosen = np.unique(np.geomspace(1, len(ordered), min(POINTS // 2, len(ordered))).astype(int))
-        figure.add_scatter(x=_round(ordered[-chosen][::-1]), y=_round(share[-chosen][::-1]), mode='lines', name=name,
+        figure.add_scatter(x=rounded(ordered[-chosen][::-1]), y=rounded(share[-chosen][::-1]), mode='lines', name=name,
                            showlegend=False, legendgroup=name, line={'color': colour, 'width': 1.6, 'shape': 'hv'},
                            hovertemplate='%{y:.3g} % take longer than %{x:.3g} ms', row=1, col=2)
         found = [(100 * (1 - p), summary[key][label]) for label, p in PERCENTILES.items()
@@ -135,9 +137,9 @@ def distributions(values_ms: Mapping[str, NDArray[np.floating[Any]]], summary: M
             error_x={'type': 'data', 'symmetric': False, 'array': [e['hi'] - e['value'] for _, e in found],
                      'arrayminus': [e['value'] - e['lo'] for _, e in found], 'thickness': 1.6, 'width': 4},
             row=1, col=2)
-    _layout(figure, 360, x='ms (logarithmic)')
+    layout(figure, 360, x='ms (logarithmic)')
     figure.update_xaxes(type='log', dtick='D1', exponentformat='none', tickfont={'size': 11}, minorloglabels='none')
-    ticks = _log_ticks(low, high)
+    ticks = log_ticks(low, high)
     figure.update_xaxes(tickvals=ticks, ticktext=[f'{t:g}' for t in ticks])
     figure.update_yaxes(title_text='share of ticks per bin (%)', row=1, col=1)
     figure.update_yaxes(title_text='share that takes longer (%)', type='log', row=1, col=2,
@@ -148,12 +150,14 @@ def distributions(values_ms: Mapping[str, NDArray[np.floating[Any]]], summary: M
     return figure
 
 
-def _fade(colour: str) -> str:
+def fade(colour: str) -> str:
+    """A colour to fill an area with."""
     red, green, blue = (int(colour[i:i + 2], 16) for i in (1, 3, 5))
     return f'rgba({red},{green},{blue},0.12)'
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
+def log_ticks(low: float, high: float) -> list[float]:
+    """Places of labels on a logarithmic axis."""
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     steps = (1, 2, 5) if np.log10(high / low) < 2.5 else (1,)
     return [s * 10.0**d for d in decades for s in steps if low / 1.5 <= s * 10.0**d <= high * 1.5]
@@ -167,19 +171,19 @@ def response(run: Ticks, ticks: TickRecord, deadline_ms: float | None, rows: Seq
     values = run.response_ns() * 1e-6
     t, v = thin(time, values)
     figure = go.Figure()
-    figure.add_scatter(x=_round(t), y=_round(v), mode='markers', name='response', marker={'color': BLUE, 'size': 3.5},
+    figure.add_scatter(x=rounded(t), y=rounded(v), mode='markers', name='response', marker={'color': BLUE, 'size': 3.5},
                        hovertemplate='%{x:.2f} s: %{y:.3g} ms')
     if deadline_ms is not None:
         late = values > deadline_ms
         if late.any():
             lt, lv = thin(time[late], values[late], 400)
-            figure.add_scatter(x=_round(lt), y=_round(lv), mode='markers', name='late',
+            figure.add_scatter(x=rounded(lt), y=rounded(lv), mode='markers', name='late',
                                marker={'color': RED, 'size': 8, 'symbol': 'x'}, hovertemplate='%{x:.2f} s: %{y:.3g} ms')
         figure.add_scatter(x=[0, end_s], y=[deadline_ms] * 2, mode='lines', name=f'deadline {deadline_ms:g} ms',
                            line={'color': RED, 'dash': 'dash', 'width': 1.3}, hoverinfo='skip')
-    _layout(figure, 320, y='response (ms, logarithmic)', end_s=end_s)
+    layout(figure, 320, y='response (ms, logarithmic)', end_s=end_s)
     top, low = max(float(values.max()), deadline_ms or 0.0), max(float(values.min()), 1e-3)
-    marks = _log_ticks(low, top)
+    marks = log_ticks(low, top)
     figure.update_yaxes(type='log', tickvals=marks, ticktext=[f'{m:g}' for m in marks])
     return _bands(figure, rows, end_s)
 
@@ -193,8 +197,8 @@ def misses(run: Ticks, ticks: TickRecord, deadline_ns: int, end_s: float) -> Any
     figure = go.Figure()
     for name, mask, colour in (('late', missed & ~skipped, ORANGE), ('skipped', skipped, RED)):
         counts, _ = np.histogram(time[mask], edges)
-        figure.add_bar(x=_round(edges[:-1] + width / 2), y=counts, name=name, marker={'color': colour}, width=width)
-    _layout(figure, 220, y='missed per s' if width == 1 else f'missed per {width:g} s', end_s=end_s)
+        figure.add_bar(x=rounded(edges[:-1] + width / 2), y=counts, name=name, marker={'color': colour}, width=width)
+    layout(figure, 220, y='missed per s' if width == 1 else f'missed per {width:g} s', end_s=end_s)
     figure.update_layout(barmode='stack')
     figure.update_yaxes(rangemode='tozero')
     return figure
@@ -220,7 +224,7 @@ def driver_loop(series: SeriesRecord, node: str, end_s: float) -> Any:
     for col, kind in enumerate(kinds, 1):
         for key, table in list(found[kind].items())[:6]:
             figure.add_trace(_line(key, table[:, 0], table[:, 1], next(colours)), row=1, col=col)
-    _layout(figure, 280, end_s=end_s)
+    layout(figure, 280, end_s=end_s)
     for col, kind in enumerate(kinds, 1):
         units = sorted({_unit(key) for key in found[kind]})
         title = 'on time (%)' if kind == 'percent' else f'jitter ({", ".join(units)})'
@@ -247,7 +251,7 @@ def cpu(series: SeriesRecord, processes: Sequence[Mapping[str, Any]], rows: Sequ
                 figure.data[-1].line.dash = 'dot'
     if not figure.data:
         return None
-    _layout(figure, 330, y='CPU (% of one core)', end_s=end_s)
+    layout(figure, 330, y='CPU (% of one core)', end_s=end_s)
     figure.update_yaxes(rangemode='tozero')
     return _bands(figure, rows, end_s)
 
@@ -260,7 +264,7 @@ def touch(series: SeriesRecord, fingers: Sequence[str], rows: Sequence[Mapping[s
     figure = go.Figure()
     for i, finger in enumerate(fingers):
         figure.add_trace(_line(finger, table[:, 0], table[:, 1 + i] * 1e-3, CYCLE[i]))
-    _layout(figure, 320, y='fingertip pressure (kPa)', end_s=end_s)
+    layout(figure, 320, y='fingertip pressure (kPa)', end_s=end_s)
     figure.update_yaxes(rangemode='tozero')
     return _bands(figure, rows, end_s)
 
@@ -274,7 +278,7 @@ def torque(series: SeriesRecord, flexion: NDArray[np.bool_], rows: Sequence[Mapp
     figure = go.Figure()
     figure.add_trace(_line('largest of all joints', table[:, 0], size.max(axis=1), ORANGE))
     figure.add_trace(_line('mean of the flexion joints', table[:, 0], size[:, flexion].mean(axis=1), BLUE))
-    _layout(figure, 280, y='|torque| (N·m)', end_s=end_s)
+    layout(figure, 280, y='|torque| (N·m)', end_s=end_s)
     figure.update_yaxes(rangemode='tozero')
     return _bands(figure, rows, end_s)
 

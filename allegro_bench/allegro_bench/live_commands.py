@@ -1,34 +1,24 @@
-"""``allegro-bench report`` and ``verify`` of runs that the node inference_profiler recorded."""
+"""What ``allegro-bench report`` and ``verify`` do with a folder that the node inference_profiler wrote."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import Any
 
 from allegro_description.errors import MissingDependency
 
 from allegro_bench import result
 
 
-def add_commands(commands: Any) -> None:
-    """Register the sub-commands."""
-    for name, words, run in (('report', 'write report.html of a run again (needs plotly)', _report),
-                             ('verify', 'compute the numbers of a run again from its raw ticks', _verify)):
-        command = commands.add_parser(name, help=words, description=words)
-        command.add_argument('run_dir', type=Path, metavar='RUN_DIR', help='folder that inference_profiler wrote')
-        command.set_defaults(run=run)
+def report(folder: Path) -> int:
+    """Write ``report.html`` again; returns the exit code."""
+    from allegro_bench import report as reports
 
-
-def _report(given: argparse.Namespace) -> int:
-    from allegro_bench import report
-
-    print(f'wrote {report.write(given.run_dir)}')
+    print(f'wrote {reports.write(folder)}')
     return 0
 
 
-def _verify(given: argparse.Namespace) -> int:
-    folder = given.run_dir
+def verify(folder: Path) -> int:
+    """Compute the numbers again and print what differs; returns the exit code."""
     problems = result.verify(folder)
     found = result.load(folder)
     try:
