@@ -127,7 +127,8 @@ class Bench:
             if (steady and k >= ticks and now_s >= seconds) or now_s >= cap_s:
                 break
         thaw()
-        return {'ticks': k, 'seconds': now_s, 'steady': steady, 'medians_ms': [float(np.median(w)) for w in windows], 'held': self.step.held}
+        medians = [float(np.median(w)) for w in windows]
+        return {'ticks': k, 'seconds': now_s, 'steady': steady, 'medians_ms': medians, 'held': self.step.held}
 
     def block(self, buffer: StampBuffer, seed: int, sample_seed: int, *, null: bool) -> Callable[[], dict[str, Any]]:
         """Prepare a block; what is returned runs it.

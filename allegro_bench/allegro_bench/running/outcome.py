@@ -23,7 +23,8 @@ def table(document: Mapping[str, Any]) -> str:
     floor = next((e['floor_ms'] for e in document['summary'] if e['floor_ms'] is not None), None)
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     lines = ['  '.join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines.append('' if floor is None else f'floor of the harness (null backend, response p99): {figures(floor)} ms')
+    words = 'n/a, too few ticks' if floor is None else f'{figures(floor)} ms'
+    lines.append(f'floor of the harness (null backend, response p99): {words}')
     for row in document['comparisons']:
         if row['metric'] == 'response_ms.p50':
             each = ' '.join(f'{r:.3f}' for r in row['per_block'])

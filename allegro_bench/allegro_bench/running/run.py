@@ -24,7 +24,7 @@ from allegro_bench.running.engines import NULL, Engine
 from allegro_bench.running.gauges import temperature_c
 from allegro_bench.running.progress import Progress
 from allegro_bench.running.reserve import Reserve, bytes_of, disk_full
-from allegro_bench.running.setup import Setup, run_section
+from allegro_bench.running.setup import Setup, backend_entry, run_section
 from allegro_bench.running.stamps import StampBuffer
 from allegro_bench.running.worker import Worker, WorkerLost
 from allegro_bench.running.workload import section
@@ -160,23 +160,13 @@ class Run:
         cold = self._cold.setdefault(engine.name, [])
         if len(cold) < self.setup.profile.cold:
             cold.append({'load_s': answer['load_s'], 'first_inference_ms': answer['first_inference_ms']})
-        entry = next((b for b in self.document['backends'] if b['name'] == engine.name), None)
-        if entry is None:
-            self.document['backends'].append(self._entry(engine, answer))
+        entry = next(b for b in self.document['backends'] if b['name'] == engine.name)
+        if entry['affinity'] is None:
+            entry |= {'version': answer['version'], 'options': answer['options'], 'affinity': answer['affinity'],
+                      'faithful': answer['faithful'], 'golden_worst': answer['golden']}
+            if engine.name != NULL:
+                entry['artifact_sha256'] = self.bench.artefact(engine, self.setup.bundle.graph)
         return opened
-
-    def _entry(self, engine: Engine, answer: Mapping[str, Any]) -> dict[str, Any]:
-        known = ':' not in engine.plugin
-        return {
-            'name': engine.name, 'plugin': engine.plugin, 'version': answer['version'], 'device': engine.device,
-            'precision': engine.precision,
-            'artifact_sha256': self.bench.artefact(engine, self.setup.bundle.graph) if engine.name != NULL else None,
-            'options': answer['options'],
-            'threads': {'intra': 1 if known else None, 'inter': 1 if known else None,
-                        'spinning': False if known else None},
-            'affinity': answer['affinity'], 'load_s': None, 'first_inference_ms': None, 'peak_rss_mb': None,
-            'peak_gpu_mb': None, 'cold': [], 'faithful': answer['faithful'], 'golden_worst': answer['golden'],
-        }
 
     def _idle(self, kind: str) -> None:
         busy, began, marks = machine_seconds(), time.monotonic(), self.recorder.mark()
@@ -271,9 +261,11 @@ class Run:
     def _describe(self) -> dict[str, Any]:
         setup = self.setup
         card = environment.describe()
+        everything = dict.fromkeys([*setup.engines, setup.reference, Engine(NULL, 'fp32')])
         self.document |= {
             'run': run_section(setup, self._cores[1]), 'workload': section(setup.chosen, setup.bundle), 'system': card,
-            'meters': [c.as_dict() for c in self.recorder.channels]}
+            'meters': [c.as_dict() for c in self.recorder.channels],
+            'backends': [backend_entry(e) for e in everything]}
         results.write(self.folder, self.document)
         return card
 

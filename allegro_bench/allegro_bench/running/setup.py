@@ -74,6 +74,21 @@ def run_section(setup: Setup, affinity: Sequence[int] | None) -> dict[str, Any]:
     }
 
 
+def backend_entry(engine: Engine) -> dict[str, Any]:
+    """An entry of ``backends`` before anything is known of the backend but its name.
+
+    The suite's own backends run one thread that does not spin; of others nobody knows.
+    """
+    own = ':' not in engine.plugin
+    return {
+        'name': engine.name, 'plugin': engine.plugin, 'version': None, 'device': engine.device,
+        'precision': engine.precision, 'artifact_sha256': None, 'options': {},
+        'threads': {'intra': 1 if own else None, 'inter': 1 if own else None, 'spinning': False if own else None},
+        'affinity': None, 'load_s': None, 'first_inference_ms': None, 'peak_rss_mb': None, 'peak_gpu_mb': None,
+        'cold': [],
+    }
+
+
 def now_utc() -> str:
     """The present in UTC, to the second."""
     return datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')
