@@ -6,6 +6,7 @@ episode gives the same outcome whatever runs beside it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,13 +137,12 @@ class Lanes:
 
         Rows of lanes that are not in ``which`` mean nothing.
         """
-        mask = self._mask(which)
         pressure = np.zeros_like(self._tare)
         pressure[which] = self._touch.sense(which, self.state.taxels[which])
         gravity = np.where(self._told[:, None], self.world['gravity'][np.arange(self.count), self._step()], np.nan)
         return self.builder.update(
             0, self._observed(), self.controller.target, np.maximum(pressure - self._tare, 0.0), self._valid,
-            last_action=self.action, gravity=gravity, which=mask)
+            last_action=self.action, gravity=gravity, which=self.deciding(which))
 
     def step(self, which: Places, action: Array) -> list[tuple[int, Outcome]]:
         """Advance lanes by one control step; returns those that are over, which then are empty.
@@ -151,20 +151,16 @@ class Lanes:
             which: lanes with an episode, (k,).
             action: (count, n_joints); used where the hand is under the policy.
         """
-        mask, under_policy = self._mask(which), self.running
+        mask, under_policy = self.deciding(which), self.running
         previous = self.action[which]
         chosen = np.where(under_policy[:, None], action, 0.0)
         self.action = np.where(mask[:, None], chosen, self.action)
         targets = self.controller.step(CONTROL_S, self._observed(), self.action, mask)
-        clock = self.clock[which]
-        self._sent[which, clock % self._sent.shape[1]] = targets[which]
-        due = self._sent[which, (clock - self._delay[which]) % self._sent.shape[1]]
-        now = {name: table[which, clock] for name, table in self.world.items()}
+        now = {name: table[which, self.clock[which]] for name, table in self.world.items()}
         for k, hold in zip(which.tolist(), now['hold'][:, 0].tolist(), strict=True):
             if hold > 0.0 or self.clock[k] * CONTROL_S < 1.1:
                 self._plant(k).hold_object(hold)
-        self.rig.write(which, due, now['gravity'], now['force'], now['point'], now['payload'][:, 0])
-        stable = self.rig.advance(which, SUBSTEPS)
+        stable = self.drive(which, targets[which], now)
         self.clock[which] += 1
         over = [(int(k), self._failed(int(k))) for k in which[~stable]]
         alive = which[stable]
@@ -173,6 +169,24 @@ class Lanes:
         for k, _ in over:
             self.episode[k] = None
         return over
+
+    def deciding(self, which: Places) -> NDArray[np.bool_]:
+        """Lanes of ``which`` whose loop has a tick in this step, (count,); for the others only the world goes on."""
+        return self._mask(which)
+
+    def drive(self, which: Places, target: Array, now: Mapping[str, Array]) -> NDArray[np.bool_]:
+        """Let the hands follow their targets for a control step; returns which of them are still stable, (k,).
+
+        Args:
+            which: lanes, (k,).
+            target: what their loops ask for, rad, (k, n_joints).
+            now: what happens to their objects, rows of ``world``, (k, width) each.
+        """
+        clock = self.clock[which]
+        self._sent[which, clock % self._sent.shape[1]] = target
+        due = self._sent[which, (clock - self._delay[which]) % self._sent.shape[1]]
+        self.rig.write(which, due, now['gravity'], now['force'], now['point'], now['payload'][:, 0])
+        return self.rig.advance(which, SUBSTEPS)
 
     def close(self) -> None:
         """Stop the physics threads."""
