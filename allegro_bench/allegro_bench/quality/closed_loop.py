@@ -1,0 +1,190 @@
+"""Episodes of TactileHold under a candidate with its own lateness, spread over processes; seeds decide, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from allegro_ai.bundle import Bundle, load_bundle
+from allegro_ai.evaluation.trials import kind_of
+from allegro_ai.policy import GraphPolicy
+from allegro_ai.tasks.lanes import STEPS, SUBSTEPS, Outcome
+from allegro_ai.tasks.tactile_hold import episodes
+from allegro_ai.tasks.workers import Workers
+from allegro_description.errors import ConfigError
+from allegro_description.model import load_hand
+from allegro_description.simulation.rig import Places
+from numpy.typing import NDArray
+
+from allegro_bench.quality.candidates import Candidate
+from allegro_bench.quality.delay import episode_plan
+from allegro_bench.quality.late_lanes import LateLanes
+
+CHUNK = 16
+"""Episodes of one piece of work: enough to keep the arrays busy, few enough for a lively bar."""
+
+Observation = dict[str, NDArray[np.float32]]
+Watch = Callable[[LateLanes, Places, Observation], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What episodes are played.
+
+    Attributes:
+        model, side: the hand.
+        bundle: path of the policy. sha256: its fingerprint.
+        object_set, level: of the episodes.
+        randomise: hands drawn per episode, or the nominal one.
+    """
+
+    model: str
+    side: str
+    bundle: str
+    sha256: str
+    object_set: str
+    level: str
+    randomise: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """One episode of one candidate.
+
+    Attributes:
+        seed: of the episode.
+        success: the judgement. kind: ``held``, or how it failed.
+        inferences: computed under the policy.
+        released: ticks released under the policy, skipped ones included.
+        late_ms: mean response of the inferences, ms.
+        seconds: simulated time under the policy, s.
+    """
+
+    seed: int
+    success: bool
+    kind: str
+    inferences: int
+    released: int
+    late_ms: float
+    seconds: float
+
+
+def play(scene: Scene, candidate: Candidate, seeds: Sequence[int], watch: Watch | None = None) -> list[Played]:
+    """Play episodes in this process, one row each in the order of ``seeds``.
+
+    Args:
+        scene: what is played.
+        candidate: who decides, and how late.
+        seeds: one per episode.
+        watch: called with lanes, those that decide, and their observations, before each step under the policy.
+
+    Raises:
+        ConfigError: the policy is not the one that was meant.
+        AllegroError: the engine cannot load the graph.
+    """
+    bundle = loaded(scene)
+    policies = candidate.policies(bundle, len(seeds))
+    plans = [episode_plan(candidate.trace, seed, period_ns=candidate.period_ns, count=STEPS, steps=SUBSTEPS,
+                          on_overrun=candidate.on_overrun) for seed in seeds]
+    todo = episodes(bundle.model, seeds, scene.level, scene.object_set)
+    outcomes: dict[int, Outcome] = {}
+    released = np.zeros(len(seeds), dtype=np.intp)
+    lanes = LateLanes(bundle.model, plans, randomise=scene.randomise)
+    try:
+        for k, episode in enumerate(todo):
+            lanes.start(k, episode)
+        action = np.zeros((len(seeds), len(bundle.model.joints)))
+        while len(outcomes) < len(seeds):
+            which = np.array([k for k in range(len(seeds)) if k not in outcomes])
+            seen = lanes.observe(which)
+            running = lanes.running
+            deciding = np.flatnonzero(lanes.deciding(which) & running)
+            if watch is not None and deciding.size:
+                watch(lanes, deciding, seen)
+            for k in deciding.tolist():
+                action[k] = _acted(policies[k], seen, k)
+            released[which] += running[which]
+            outcomes.update(lanes.step(which, action))
+        decided = lanes.decided
+    finally:
+        lanes.close()
+        policies[0].backend.close()
+    rows = []
+    for k, (seed, episode) in enumerate(zip(seeds, todo, strict=True)):
+        result, done = outcomes[k].result, plans[k].ticks[:int(released[k])].completed
+        rows.append(Played(
+            seed, result.success, kind_of(result, episode.grip_class, outcomes[k].unstable), int(decided[k]),
+            int(released[k]), float(done.response_ns().mean()) * 1e-6 if len(done) else 0.0,
+            float(released[k]) * candidate.period_ns * 1e-9))
+    return rows
+
+
+def _acted(policy: GraphPolicy, seen: Observation, k: int) -> NDArray[np.float64]:
+    found = np.array(policy.act({name: seen[name][k:k + 1] for name in policy.inputs}), dtype=np.float64)[0]
+    # The loop on a robot holds on such an answer; here it counts as no wish at all, and the gate as no success.
+    return np.where(np.isfinite(found), found, 0.0)
+
+
+@lru_cache(maxsize=2)
+def loaded(scene: Scene) -> Bundle:
+    """The policy of a scene, checked to be the one that was meant.
+
+    Raises:
+        ConfigError: it has changed.
+    """
+    bundle = load_bundle(scene.bundle, load_hand(scene.model, scene.side))
+    if bundle.fingerprint != scene.sha256:
+        raise ConfigError(f'{scene.bundle} has changed since the gate began; run it again')
+    return bundle
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    scene: Scene
+    candidate: Candidate
+    seeds: tuple[int, ...]
+
+
+def _play_piece(piece: _Piece) -> list[Played]:
+    return play(piece.scene, piece.candidate, piece.seeds)
+
+
+def play_all(scene: Scene, candidates: Sequence[Candidate], seeds: Sequence[int], workers: Workers,
+             progress: Callable[[int], None] = lambda done: None) -> list[list[Played]]:
+    """Play the same episodes with every candidate.
+
+    Args:
+        scene: what is played.
+        candidates: who decides.
+        seeds: one per episode, the same for all.
+        workers: processes.
+        progress: called with the number of episodes that were finished since the last call.
+
+    Returns:
+        Rows for each candidate, in the order of ``seeds``.
+    """
+    chunks = [tuple(seeds[i:i + CHUNK]) for i in range(0, len(seeds), CHUNK)]
+    futures = {}
+    for at, chunk in enumerate(chunks):     # candidates take turns, so that an early end compares all of them
+        for index, one in enumerate(candidates):
+            futures[workers.submit(_play_piece, _Piece(scene, one, chunk))] = (index, at)
+    found: dict[tuple[int, int], list[Played]] = {}
+    for future in as_completed(futures):
+        found[futures[future]] = future.result()
+        progress(len(found[futures[future]]))
+    return [[row for at in range(len(chunks)) for row in found[index, at]] for index in range(len(candidates))]
+
+
+def pairs(reference: Sequence[Played], candidate: Sequence[Played]) -> Iterator[tuple[bool, bool]]:
+    """Success of both on each episode.
+
+    Raises:
+        ConfigError: not the same episodes.
+    """
+    if [r.seed for r in reference] != [c.seed for c in candidate]:
+        raise ConfigError('the reference and the candidate did not play the same episodes')
+    return ((r.success, c.success) for r, c in zip(reference, candidate, strict=True))
+
