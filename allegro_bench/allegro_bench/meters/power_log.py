@@ -27,6 +27,8 @@ GAP_S = 5.0
 LIMIT_W = 20_000.0
 CLEAR = 0.6
 """Least correlation of log and load by which a step counts as found."""
+TWICE = 0.9
+"""Another place that looks so nearly alike cannot be told from the best."""
 Step = tuple[float, float]
 
 
@@ -113,7 +115,11 @@ def _offset(log: PowerLog, steps: Sequence[Step], low: float, high: float) -> fl
     best = 0.5 * (low + high)
     for pitch in (0.5, 0.05, 0.005):
         candidates = np.arange(low, high + pitch, pitch)
-        best = float(candidates[int(np.argmax([alike(c) for c in candidates]))])
+        scores = np.array([alike(c) for c in candidates])
+        best = float(candidates[int(np.argmax(scores))])
+        others = scores[np.abs(candidates - best) > 2 * _length(steps[0])]
+        if others.size and others.max() > CLEAR and others.max() > TWICE * scores.max():
+            raise ConfigError('the injected load is in the log more than once: inject two loads, or cut the log')
         low, high = best - 2 * pitch, best + 2 * pitch
     if alike(best) < CLEAR:
         raise ConfigError(f'the injected load is not clearly in the log (correlation {alike(best):.2f}): is it the '
