@@ -73,6 +73,13 @@ class RecorderConfig:
     chunk_kib: int = parameter(64, 'size at which a chunk is compressed and written', unit='KiB', low=4, high=16384)
     flush_s: float = parameter(
         0.5, 'how often the chunk in progress is completed: what a crash may cost', unit='s', low=0.05, high=10.0)
+    split_mb: float = parameter(
+        0.0, 'begin another file of the bag when one has this size; 0: one file', unit='MB', low=0.0, high=1000000.0)
+    split_s: float = parameter(
+        0.0, 'begin another file of the bag after this time; 0: one file', unit='s', low=0.0, high=1000000.0)
+    buffer_mb: float = parameter(
+        64.0, 'how much may wait in memory for a slow disk; what comes on top is dropped and counted', unit='MB',
+        low=1.0, high=16384.0)
     min_free_mb: float = parameter(
         100.0, 'with less free space than this the recording ends, complete and readable', unit='MB', low=0.0,
         high=1000000.0)

@@ -281,6 +281,15 @@ class _Row:
     reference_ns: int | None = None
 
 
+def statuses(cursor: Cursor) -> list[dict[str, Any]]:
+    """The statuses of a DiagnosticArray: ``level``, ``name``, ``message``, ``hardware_id``, ``values``.
+
+    Raises:
+        ProtocolError: these are no bytes of that type.
+    """
+    return [row.event for row in _statuses(cursor)]
+
+
 def _statuses(cursor: Cursor) -> list[_Row]:
     stamp, rows = cursor.header(), []
     for _ in range(cursor.count()):

@@ -8,16 +8,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from allegro_description.errors import AllegroError, ConfigError, LinkError
+from allegro_description.errors import AllegroError
 from allegro_description.model import load_hand
-from allegro_description.ros.interfaces import RECORDING, all_topics
+from allegro_description.ros.interfaces import DIAGNOSTICS, RECORDING, all_topics
 from allegro_description.ros.node import ERROR, OK, WARN, Diagnosis, PlainNode, run
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import QoSProfile
 
 from allegro_bench.config import RecorderConfig
 from allegro_bench.nodes.discovery import matching, message_class, offered, type_name
+from allegro_bench.nodes.provenance import Provenance, own_facts
 from allegro_bench.recording import BagWriter
+from allegro_bench.recording_queue import RecordingQueue
 
 # The busiest topic fills a queue of RECORDING.depth in little more than this.
 _STALL_S = 1.0
@@ -26,8 +28,9 @@ _STALL_S = 1.0
 class BagRecorder(PlainNode):
     """Records from its start until it is stopped; then the bag is complete.
 
-    The middleware reports messages that publishers dropped before this node took them. What overflows this node's own
-    queues while it does not get to run is not reported, so losses are a lower bound and stalls are counted beside.
+    A thread writes, so that a slow disk delays nothing; what it cannot take in time is counted by topic. The middleware
+    reports messages that publishers dropped before this node took them. What overflows the middleware's queues while
+    this node does not get to run is not reported, so losses are a lower bound and stalls are counted beside.
     """
 
     config: RecorderConfig
@@ -42,13 +45,17 @@ class BagRecorder(PlainNode):
         model = load_hand(self.config.model, self.config.side)
         self.hardware_id = model.name
         self._folder = _free_folder(Path(self.config.output_dir) / 'bag')
-        self._bag = BagWriter(
-            self._folder, {'hand': model.name, 'hand_sha256': model.sha256}, self.config.chunk_kib * 1024)
+        bag = BagWriter(
+            self._folder, {'hand': model.name, 'hand_sha256': model.sha256, **own_facts()},
+            self.config.chunk_kib * 1024, split_bytes=round(self.config.split_mb * 1e6), split_s=self.config.split_s)
+        self._bag = RecordingQueue(
+            bag, flush_s=self.config.flush_s, limit_bytes=round(self.config.buffer_mb * 1e6), room=self._room)
+        self._provenance = Provenance(self, self._bag.tell)
         self._lost: dict[str, int] = {}
         self._skipped: dict[str, str] = {}
         self._waiting: set[str] = set()
         self._ended = ''
-        self._longest_write_s = self._longest_stall_s = 0.0
+        self._longest_stall_s = 0.0
         self._stalls, self._kept = 0, time.monotonic()
         self._counted = (0, time.monotonic())
         known = {self.resolve_topic_name(t.public_name): t for t in all_topics(f.name for f in model.fingers)}
@@ -80,23 +87,17 @@ class BagRecorder(PlainNode):
         declared = False
         clock = self.get_clock()
 
+        diagnostics = name == self.resolve_topic_name(DIAGNOSTICS.name)
+
         # One argument only: the executor would offer a second one to a callback that could take it.
         def take(data: bytes) -> None:
             nonlocal declared
-            if self._ended or name in self._skipped:
-                return
-            began = time.perf_counter()
-            try:
-                if not declared:
-                    declared = True
-                    self._declare(name, kind)
-                self._bag.write(name, data, clock.now().nanoseconds)
-            except ConfigError as error:
-                self._skipped[name] = str(error)
-                self.get_logger().warning(f'{name} is not recorded: {error}')
-            except LinkError as error:
-                self._end(str(error))
-            self._longest_write_s = max(self._longest_write_s, time.perf_counter() - began)
+            if not declared:
+                declared = True
+                self._declare(name, kind)
+            self._bag.put(name, data, clock.now().nanoseconds)
+            if diagnostics:
+                self._provenance.hear(data)
 
         return take
 
@@ -105,10 +106,11 @@ class BagRecorder(PlainNode):
         infos = self.get_publishers_info_by_topic(name)
         digest = next((str(info.topic_type_hash) for info in infos if str(info.topic_type_hash).startswith('RIHS01_')),
                       '')
-        self._bag.add_topic(name, type_name(kind), digest=digest, qos=[offered(info.qos_profile) for info in infos])
+        self._bag.declare(name, type_name(kind), digest, [offered(info.qos_profile) for info in infos])
 
     def _look(self) -> None:
-        """Subscribe to asked-for topics that are not of the suite, once somebody publishes them."""
+        """Subscribe to asked-for topics that are not of the suite, once somebody publishes them; ask new nodes."""
+        self._provenance.look()
         for name, types in self.get_topic_names_and_types() if self._waiting else ():
             infos = self.get_publishers_info_by_topic(name) if name in self._waiting else []
             if not infos:
@@ -129,24 +131,20 @@ class BagRecorder(PlainNode):
         stall = self._kept - before - self.config.flush_s
         self._longest_stall_s = max(self._longest_stall_s, stall)
         self._stalls += stall > _STALL_S
-        if self._ended:
-            return
-        try:
-            free_mb = shutil.disk_usage(self._folder).free / 1e6
-            if free_mb < self.config.min_free_mb:
-                self._bag.close()
-                self._end(f'disk almost full: {free_mb:.0f} MB free at {self._folder}, less than min_free_mb; the bag '
-                          f'is complete up to here. Free some space and start again')
-                return
-            self._bag.flush()
-        except LinkError as error:
-            self._end(str(error))
-        except OSError as error:
-            self._end(f'{self._folder} is gone: {error.strerror}; recording ended')
+        for name, reason in self._bag.refused.items():
+            if name not in self._skipped:
+                self._skipped[name] = reason
+                self.get_logger().warning(f'{name} is not recorded: {reason}')
+        if self._bag.ended and not self._ended:
+            self._ended = self._bag.ended
+            self.get_logger().error(self._ended)
 
-    def _end(self, reason: str) -> None:
-        self._ended = reason
-        self.get_logger().error(reason)
+    def _room(self, folder: Path) -> str:
+        free_mb = shutil.disk_usage(folder).free / 1e6
+        if free_mb >= self.config.min_free_mb:
+            return ''
+        return (f'disk almost full: {free_mb:.0f} MB free at {folder}, less than min_free_mb; the bag is complete up '
+                'to here. Free some space and start again')
 
     # Life -----------------------------------------------------------------------------------------------------------
 
@@ -155,35 +153,37 @@ class BagRecorder(PlainNode):
         total, now = sum(self._bag.counts.values()), time.monotonic()
         rate = (total - self._counted[0]) / max(now - self._counted[1], 1e-3)
         self._counted = total, now
-        longest, self._longest_write_s = self._longest_write_s, 0.0
+        dropped = self._bag.dropped.total()
         stall, self._longest_stall_s = self._longest_stall_s, 0.0
         lost = sum(self._lost.values())
         values: dict[str, object] = {
             'messages': total, 'rate_hz': rate, 'size_mb': self._bag.size_bytes / 1e6, 'bag': str(self._folder),
+            'dropped_messages': dropped, 'waiting_mb': self._bag.waiting_bytes / 1e6,
             'lost_messages_at_least': lost, 'stalls': self._stalls, 'longest_stall_ms': stall * 1e3,
-            'longest_write_ms': longest * 1e3,
+            'longest_write_ms': self._bag.take_longest() * 1e3,
             'waiting_for': ' '.join(sorted(self._waiting)) or 'none', 'not_recorded': ' '.join(self._skipped) or 'none',
             **{f'count {name}': count for name, count in self._bag.counts.items()},
+            **{f'dropped {name}': count for name, count in self._bag.dropped.items()},
             **{f'lost {name}': count for name, count in self._lost.items() if count},
         }
         if self._ended:
             return ERROR, self._ended, values
-        bad = [f'at least {lost} messages lost'] if lost else []
+        bad = [f'the disk is too slow, {dropped} messages dropped'] if dropped else []
+        bad += [f'at least {lost} messages lost'] if lost else []
         bad += [f'stalled {self._stalls} times, messages may be missing'] if self._stalls else []
         bad += [f'not recorded: {", ".join(self._skipped)}'] if self._skipped else []
         return (WARN if bad else OK), '; '.join(bad) or 'recording', values
 
     def finish(self) -> None:
         """Complete the bag."""
-        try:
-            self._bag.close()
-        except LinkError as error:
-            self._end(str(error))
-            return
-        counts = self._bag.counts
+        reason = self._bag.close()
+        if reason and not self._ended:
+            self.get_logger().error(reason)
+        counts, dropped = self._bag.counts, self._bag.dropped
+        slow = f' ({", ".join(f"{n} {c}" for n, c in dropped.items())})' if dropped else ''
         self.get_logger().info(
-            f'{sum(counts.values())} messages on {len(counts)} topics, at least {sum(self._lost.values())} lost, '
-            f'{self._stalls} stalls: {self._folder}')
+            f'{sum(counts.values())} messages on {len(counts)} topics, {dropped.total()} dropped because of a slow '
+            f'disk{slow}, at least {sum(self._lost.values())} lost, {self._stalls} stalls: {self._folder}')
 
 
 def _free_folder(wanted: Path) -> Path:
