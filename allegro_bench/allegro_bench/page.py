@@ -38,6 +38,15 @@ td.w { max-width: 62ch; }
   color: #fff; font-size: 12.5px; }
 figure { margin: 8px 0 0; } figcaption { margin: 0 0 6px; max-width: 92ch; }
 code { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: 12.5px; }
+ul.reasons { list-style: none; margin: 14px 0; padding: 0; display: grid; gap: 10px;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 440px), 1fr)); font-size: 14px; }
+ul.reasons li { border-left: 3px solid var(--line); padding-left: 12px; overflow-wrap: anywhere; break-inside: avoid; }
+.remedy::before { content: "→ "; color: var(--accent); }
+@media screen and (max-width: 640px) {
+  main { padding: 18px 14px 32px; } h1 { font-size: 23px; } .cards { grid-template-columns: 1fr 1fr; gap: 8px; }
+  .card { padding: 8px 10px 9px; } .card .value { font-size: 20px; }
+  .scroll table { min-width: 720px; }
+}
 @media print {
   @page { size: A4; margin: 14mm 12mm; }
   body { background: #fff; font-size: 12px; } main { max-width: none; padding: 0; }

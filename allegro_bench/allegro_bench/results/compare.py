@@ -94,7 +94,8 @@ def compare(one: Path, two: Path, *, force: bool = False, paired: bool = False, 
                           f'{", ".join(blocks.backends(b))}')
     kept = [r for r in rows if energy or r['metric'] != GROSS]
     workload = {k: a['workload'][k] for k in ('name', 'hash', 'control_rate_hz')}
-    return {'a': _card(a), 'b': _card(b), 'workload': workload, 'profile': a['run']['profile'], 'forced': bool(reasons), 'refusals': reasons, 'rows': kept,
+    return {'a': _card(a), 'b': _card(b), 'workload': workload, 'profile': a['run']['profile'],
+            'forced': bool(reasons), 'refusals': reasons, 'rows': kept,
             'boundary': sorted({m['boundary'] for m in a['meters'] if m['id'] in summed(a)}) or None}
 
 

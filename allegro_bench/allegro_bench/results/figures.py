@@ -71,7 +71,7 @@ def percentiles(summary: Sequence[Mapping[str, Any]], deadline_ms: float) -> Any
         high = max(high, deadline_ms)
         figure.add_vline(x=deadline_ms, line={'color': RED, 'dash': 'dash', 'width': 1.3})
     _log_x(figure, low, high, 'response (ms, logarithmic)')
-    figure.update_yaxes(autorange='reversed', type='category')
+    figure.update_yaxes(type='category', range=[len(summary) - 0.4, -0.6])
     return figure
 
 
@@ -119,6 +119,7 @@ def time_line(blocks: Sequence[tuple[Mapping[str, Any], Ticks]], names: Sequence
                                    'symbol': 'circle' if block['kind'] == 'measure' else 'x'})
         shown.add(name)
     layout(figure, 360, y='response (ms, logarithmic)', x='time since the first block (s)')
+    figure.update_layout(legend={'itemsizing': 'constant'})
     figure.add_hline(y=deadline_ms, line={'color': RED, 'dash': 'dash', 'width': 1.3})
     marks = log_ticks(float(low), float(high))
     figure.update_yaxes(type='log', tickvals=marks, ticktext=[f'{m:g}' for m in marks])
@@ -146,8 +147,9 @@ def pareto(summary: Sequence[Mapping[str, Any]], costs: Mapping[str, Mapping[str
         if c['value'] < best:
             front.append((p['value'], c['value'] * scale))
             best = c['value']
-    figure.add_scatter(x=[x for x, _ in front], y=[y for _, y in front], mode='lines', name='no other is better in both',
-                       line={'color': GREY, 'width': 1.2, 'dash': 'dot', 'shape': 'hv'}, hoverinfo='skip')
+    figure.add_scatter(x=[x for x, _ in front], y=[y for _, y in front], mode='lines', hoverinfo='skip',
+                       name='no other is better in both',
+                       line={'color': GREY, 'width': 1.2, 'dash': 'dot', 'shape': 'hv'})
     for verdict in dict.fromkeys(verdicts.get(n) for n, _, _ in rows):
         mine = [(n, p, c) for n, p, c in rows if verdicts.get(n) == verdict]
         ends = {axis: {'type': 'data', 'symmetric': False, 'thickness': 1.2, 'width': 3, 'color': GREY, 'array': [
@@ -163,8 +165,8 @@ def pareto(summary: Sequence[Mapping[str, Any]], costs: Mapping[str, Mapping[str
             hovertemplate='%{text}: %{x:.4g} ms, %{y:.4g} ' + unit)
     lows, highs = min(p['lo'] for _, p, _ in rows), max(p['hi'] for _, p, _ in rows)
     layout(figure, 380, y=f'{unit} per inference')
-    _log_x(figure, lows / 1.3, highs * 1.3, 'response p99 (ms, logarithmic)')
-    figure.update_yaxes(rangemode='tozero')
+    _log_x(figure, lows / 1.15, highs * 1.15, 'response p99 (ms, logarithmic)')
+    figure.update_yaxes(range=[0, max(c['hi'] or c['value'] for _, _, c in rows) * scale * 1.2])
     return figure
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from allegro_description.errors import ConfigError
 
-from allegro_bench.page import Html, card, facts, figure, page, paragraph, pill, section, table
+from allegro_bench.page import Html, card, facts, figure, page, paragraph, pill, section
 from allegro_bench.results import blocks, tables
 from allegro_bench.results.comparisons import per_round
 from allegro_bench.results.cost import summed
@@ -114,9 +114,10 @@ def _head(document: Mapping[str, Any]) -> str:
     what = (f'{work["name"]} at {work["control_rate_hz"]:g} Hz, deadline {work["deadline_ms"]:g} ms; '
             f'{", ".join(str(p) for p in (system["cpu"]["model"], system["host_class"]) if p) or "machine unknown"}; '
             f'{run["created_utc"][:10]}; profile {run["profile"]}.')
-    rows = [[Html(f'<code>{escape(r["code"])}</code>'), r['where'], r['detail'], r['recommendation']]
-            for r in validity['reasons']]
-    listing = table(['reason', 'where', 'what was found', 'what to do'], rows) if rows else ''
+    listing = ''.join(
+        f'<li><code>{escape(r["code"])}</code> <span class="dim">{escape(r["where"])}</span><br>{escape(r["detail"])}'
+        f'<br><span class="remedy">{escape(r["recommendation"])}</span></li>' for r in validity['reasons'])
+    listing = f'<ul class="reasons">{listing}</ul>' if listing else ''
     return (f'<h1>Inference benchmark</h1>{paragraph(what, "dim")}<div class="verdict {status}"><b>{status.upper()}</b>'
             f'{escape("; ".join(sentences))}{". " if sentences else ""}{MEANING[status]}</div>{listing}')
 
