@@ -24,6 +24,7 @@ KINDS = {
     'wrong_unit': 'values are in another unit than the topic promises',
     'saturated_taxel': 'a touch cell is at the end of its range, or fell to zero from high',
     'leak': 'the recording was used in training',
+    'fault_reported': 'a node called itself faulty while this was recorded',
     'hold': 'the node would have put the hand on hold',
     'damage': 'the recording is damaged',
 }

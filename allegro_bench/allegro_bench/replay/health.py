@@ -88,6 +88,8 @@ def stream_findings(inputs: Inputs, plan: Plan, *, stale_ms: float = OLD_MS) -> 
     """Missing topics, lost messages, old and repeated joint states."""
     found = [Finding('damage', 'warning', '', None, None, sentence, 'Record again, or trust only what is left')
              for sentence in inputs.damage]
+    found += [Finding('fault_reported', 'warning', '/diagnostics', when, None, text, 'What follows is not an ordinary '
+                      'grasp; see the log of that node') for when, text in inputs.faults]
     for stream, topic, level, consequence in (
         (inputs.touch, 'tactile/points', 'warning', 'the policy is replayed without touch'),
         (inputs.commands, 'joint_commands', 'warning', 'nothing can be compared with what was commanded, and the '

@@ -82,6 +82,7 @@ class Inputs:
         inferences: times of the recorded inferences.
         episodes: rows of :func:`allegro_bench.episodes.merge`, times in s since :attr:`origin_ns`.
         remarks: (time s, text) of what nodes reported about themselves when it changed.
+        faults: those of them that a node called an error.
         controller: who computed the recorded commands, '' where nothing says so.
         grip: grip class that was asked for, '' where nothing says so.
         damage: sentences about what could not be read.
@@ -99,6 +100,7 @@ class Inputs:
     inferences: Inferences = NO_INFERENCES
     episodes: Sequence[Mapping[str, Any]] = ()
     remarks: Sequence[tuple[float, str]] = ()
+    faults: Sequence[tuple[float, str]] = ()
     controller: str = ''
     grip: str = ''
     damage: Sequence[str] = ()

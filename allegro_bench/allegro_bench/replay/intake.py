@@ -19,6 +19,8 @@ from allegro_bench.replay.runner import grip_of
 KINDS = ('joint_states', 'touch', 'touch_raw', 'commands', 'policy_state', 'inference', 'inference_release',
          'episodes', 'diagnostics')
 MOST_REMARKS = 200
+ERROR = 2
+"""Of diagnostic_msgs/DiagnosticStatus."""
 
 
 def read_inputs(bag: Path, *, profile: str = 'auto', hand: str = '', namespace: str | None = None) -> Inputs:
@@ -55,6 +57,7 @@ def from_recording(recording: Recording) -> Inputs:
         state_names=recording.tracks['policy_state'].names if streams['policy_state'] is not None else (),
         inferences=_inferences(recording.tracks), episodes=_episodes(recording.tracks.get('episodes'), origin),
         remarks=_remarks(recording.tracks.get('diagnostics'), origin),
+        faults=_remarks(recording.tracks.get('diagnostics'), origin, ERROR),
         controller=_controller(recording), damage=damage, sources=_facts(recording))
     return replace(inputs, grip=grip_of(inputs))
 
@@ -120,15 +123,15 @@ def _statuses(track: Track | None, node: str) -> list[tuple[int, Mapping[str, An
             if str(status.get('name', '')).partition(':')[0].strip().endswith(node)]
 
 
-def _remarks(track: Track | None, origin: int) -> list[tuple[float, str]]:
-    """What driver and policy said of themselves, each time that it changed."""
+def _remarks(track: Track | None, origin: int, least: int = 0) -> list[tuple[float, str]]:
+    """What driver and policy said of themselves, each time that it changed, from a level on."""
     found: list[tuple[float, str]] = []
     for node in ('grasp_policy', 'hand_driver', 'tactile_publisher'):
         last: dict[str, str] = {}
         for when, status in _statuses(track, node):
             name, message = str(status.get('name', '')), str(status.get('message', ''))
-            if last.get(name) != message:
-                last[name] = message
+            changed, last[name] = last.get(name) != message, message
+            if changed and int(status.get('level', 0)) >= least:
                 found.append(((when - origin) * 1e-9, f'{name.replace(": status", "")}: {message}'))
     return sorted(found)[:MOST_REMARKS]
 

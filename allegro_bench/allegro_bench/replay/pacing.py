@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 from allegro_ai.bundle import Bundle
+from allegro_ai.fused_step import fuse
 from allegro_ai.policy import Policy
 
 from allegro_bench import latency
 from allegro_bench.load import Clock, MonotonicClock
 from allegro_bench.replay.inputs import Inputs
 from allegro_bench.replay.plan import Plan
-from allegro_bench.replay.runner import run
+from allegro_bench.replay.runner import OWN, run
 
 MISSED = 0.01
 """Share of steps later than their deadline from which timing is not met."""
@@ -57,7 +58,8 @@ def describe(inputs: Inputs, plan: Plan, bundle: Bundle, policy: Policy, seconds
         clock.sleep_until(due)
         release.append(due)
 
-    trace = run(inputs, short, bundle, policy, wait=wait)
+    fused, why_not = fuse(bundle, policy)
+    trace = run(inputs, short, bundle, policy, feed=OWN, wait=wait, fused=fused)
     if not len(trace):
         return {'measured': False, 'reason': 'no step was answered', 'recorded': recorded}
     ticks_replayed = np.concatenate([np.arange(begin, end) for _, begin, end, _ in short.runs])[:len(release)]
@@ -68,7 +70,8 @@ def describe(inputs: Inputs, plan: Plan, bundle: Bundle, policy: Policy, seconds
     budget_ms = float(bundle.contract['runtime']['latency_budget_ms'])
     over = float((trace.service_ns * 1e-6 > budget_ms).mean())
     return {
-        'measured': True, 'pacing': 'as recorded', 'deadline_ms': period_ns * 1e-6, 'budget_ms': budget_ms,
+        'measured': True, 'pacing': 'as recorded',
+        'path': 'whole step in one call of the engine' if fused is not None else f'step by step: {why_not}', 'deadline_ms': period_ns * 1e-6, 'budget_ms': budget_ms,
         'over_budget': over, 'seconds': float(np.ptp(plan.now_ns[trace.tick])) * 1e-9, 'recorded': recorded,
         'service_ms': numbers['service_ms'], 'response_ms': numbers['response_ms'], 'miss': numbers['miss'],
         'met': bool(numbers['miss']['missed'] <= MISSED * len(trace) and over <= MISSED),
@@ -78,7 +81,7 @@ def describe(inputs: Inputs, plan: Plan, bundle: Bundle, policy: Policy, seconds
 def shortened(plan: Plan, longest_ns: int) -> Plan:
     """The first runs of a plan, up to so much time at work in all."""
     kept, left = [], longest_ns
-    for first, begin, end, inside in plan.runs:
+    for first, begin, end, inside in plan.runs if longest_ns > 0 else ():
         until = end
         while until > begin and plan.now_ns[until - 1] - plan.now_ns[begin] > left:
             until -= 1

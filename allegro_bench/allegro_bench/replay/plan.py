@@ -71,7 +71,7 @@ def make_plan(inputs: Inputs, period_s: float, rate_tolerance: float) -> Plan:
     period_ns = round(period_s * 1e9)
     stamps, received, answers = _recorded(inputs)
     tick_ns = float(np.median(np.diff(stamps))) if len(stamps) > LEAST_STEPS else 0.0
-    fits = abs(tick_ns - period_ns) <= rate_tolerance * period_ns
+    fits = tick_ns > 0 and abs(tick_ns - period_ns) <= rate_tolerance * period_ns
     if fits and (inputs.joints.row_of(stamps) >= 0).mean() > 0.9:
         return _from_ticks(inputs, period_ns, stamps, received, answers)
     why = 'nothing in the recording says when a policy ticked' if not tick_ns else \

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from allegro_ai.bundle import Bundle
@@ -28,6 +28,9 @@ from numpy.typing import NDArray
 from allegro_bench.replay.inputs import Float, Inputs, Mask, Stamps, Stream
 from allegro_bench.replay.plan import Plan
 from allegro_bench.replay.segments import correlation_steps
+
+if TYPE_CHECKING:
+    from allegro_ai.fused_step import FusedStep
 
 TEACHER, OWN = 'teacher-forced', 'self-fed'
 _NEVER = 10 ** 9
@@ -83,6 +86,7 @@ class Trace:
 def run(
     inputs: Inputs, plan: Plan, bundle: Bundle, policy: Policy, *, feed: str = TEACHER, grip: str = 'normal',
     touch: Stream | None = None, guarded: bool = False, wait: Callable[[int], None] | None = None,
+    fused: FusedStep | None = None,
 ) -> Trace:
     """Replay every run of the plan.
 
@@ -96,10 +100,12 @@ def run(
         touch: other touch than that of the recording, one row per tick of the plan.
         guarded: whether the node's reasons to hold are in force; then a run ends where the node would have held.
         wait: called with the recorded time of each step of RUN, ns, before it; None: as fast as it goes.
+        fused: what computes the steps in one call of the engine, as the node does; then only self-fed.
     """
     replayed = bundle if guarded else _unguarded(bundle)
     clock = [0]
-    loop = GraspLoop(replayed, policy, lambda: clock[0], mode='shadow' if feed == TEACHER else 'sim')
+    loop = GraspLoop(replayed, policy, lambda: clock[0], mode='shadow' if feed == TEACHER else 'sim',
+                     fused=fused)
     loop.builder.set_grip(inputs.grip or grip)
     recorded = _Recorded(inputs, plan, touch)
     steps: list[tuple[Any, ...]] = []
@@ -193,7 +199,8 @@ def _unguarded(bundle: Bundle) -> Bundle:
 def _trace(inputs: Inputs, plan: Plan, steps: list[tuple[Any, ...]], troubles: list[tuple[float, str]]) -> Trace:
     ticks, runs, numbers, results, targets, used, began, took = zip(*steps, strict=True) if steps else ([],) * 8
     joints = len(inputs.model.joints)
-    names = results[0].observation if results else {}
+    # A fused step shows less of what it saw than the builder does.
+    names = [n for n in results[0].observation if all(n in r.observation for r in results[1:2])] if results else []
     return Trace(
         np.array(ticks, dtype=np.intp), np.array(runs, dtype=np.intp), np.array(numbers, dtype=np.intp),
         inputs.seconds(plan.now_ns[np.array(ticks, dtype=np.intp)]) if steps else np.zeros(0),

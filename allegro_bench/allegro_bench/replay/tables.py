@@ -177,6 +177,7 @@ def timing(document: Document) -> list[Row]:
 
     return _rows(
         working(document),
+        ('how it is computed', of(lambda t: t['path'])),
         ('whole step, here (ms)', of(lambda t: quantiles(t['service_ms']))),
         ('from arrival to answer, here (ms)', of(lambda t: quantiles(t['response_ms']))),
         ('later than the deadline, here', of(lambda t: f'{t["miss"]["missed"]} of {t["miss"]["n"]} (deadline '
