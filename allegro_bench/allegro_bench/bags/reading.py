@@ -84,8 +84,12 @@ def _choose(bag: Bag, wish: Wish) -> _Choice:
             # Of two profiles with as many streams the one that misses fewer.
             score = fits or not names, len(kinds), len(kinds) / len(candidate.streams)
             rated.append((score, candidate, model, spaces))
+    if not rated and not topics:
+        profile = load_profile('ours' if wish.profile == 'auto' else wish.profile)
+        nothing = f'{bag.path} holds no topic at all; its recorder wrote nothing before it ended'
+        return _Choice(profile, _model(profile, wish.hand, bag.facts), '', wish.prefix, [nothing])
     if not rated:
-        held = ', '.join(f'{t.name} ({t.type})' for t in sorted(topics, key=lambda t: t.name)[:12]) or 'no topic at all'
+        held = ', '.join(f'{t.name} ({t.type})' for t in sorted(topics, key=lambda t: t.name)[:12])
         raise ConfigError(
             f'{bag.path} holds no topic of a hand that profile {wish.profile} knows; it holds {held}. Choose another '
             f'profile ({", ".join(available())}) or write one: a YAML file as in bag_profiles')

@@ -50,10 +50,10 @@ def record(folder: Path) -> None:
         time.sleep(0.001)
 
 
-def _kill(command: list[str], folder: Path, after_s: float, environment: dict[str, str]) -> int:
-    """Start, let it run for so long after the bag is there, kill; the newest receive time that it printed."""
+def _kill(command: list[str], folder: Path, after_s: float) -> tuple[int, int]:
+    """Start, let it run for so long after the bag is there, kill; the first and last receive time that it printed."""
     with tempfile.TemporaryFile() as told:
-        child = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT, env=environment)
+        child = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT)
         try:
             end = time.monotonic() + 60.0
             while not folder.exists():
@@ -68,19 +68,24 @@ def _kill(command: list[str], folder: Path, after_s: float, environment: dict[st
             child.wait()
         told.seek(0)
         times = [int(line) for line in told.read().decode().split('\n')[:-1] if line.isdecimal()]
-    return max(times, default=killed)
+    return min(times, default=killed), max(times, default=killed)
 
 
 def trial(scratch: Path, number: int, generator: random.Random) -> tuple[float, int]:
     """One kill of the writing process: seconds lost, messages kept."""
     folder = scratch / f'kill_{number}'
     taken = _kill([sys.executable, '-m', 'allegro_bench.evidence.recorder_kills', '--record', str(folder)], folder,
-                  generator.uniform(0.2, 4.0), dict(os.environ))
-    return judge(folder, taken)
+                  generator.uniform(0.2, 4.0))
+    return judge(folder, *taken)
 
 
-def judge(folder: Path, taken_ns: int) -> tuple[float, int]:
+def judge(folder: Path, first_ns: int, last_ns: int) -> tuple[float, int]:
     """Open the bag of a killed recorder in both ways; seconds lost and messages kept.
+
+    Args:
+        folder: the bag.
+        first_ns: of the messages that the recorder had taken; where the bag is empty all of them are lost.
+        last_ns: the newest of them.
 
     Raises:
         ConfigError: it does not open, or the two ways differ.
@@ -92,7 +97,7 @@ def judge(folder: Path, taken_ns: int) -> tuple[float, int]:
         messages = [when for _, when, _ in reader.messages()]
     if not len(messages) == outcome.messages == kept:
         raise ConfigError(f'{folder}: read {kept}, completed {outcome.messages}, by rosbags {len(messages)} messages')
-    return (taken_ns - max(messages, default=taken_ns)) * 1e-9, kept
+    return (last_ns - max(messages, default=first_ns)) * 1e-9, kept
 
 
 def main() -> int:
@@ -127,8 +132,8 @@ def main() -> int:
             print(f'{what} {number}: {seconds:.3f} s lost', flush=True)
     for what, values in lost.items():
         values.sort()
-        print(f'{what}: {len(values)} kills after which the bag opens, as it is and completed; {kept[what]} messages in '
-              f'all, lost at most {values[-1]:.3f} s, median {values[len(values) // 2]:.3f} s')
+        print(f'{what}: {len(values)} kills after which the bag opens, as it is and completed; {kept[what]} messages '
+              f'in all, lost at most {values[-1]:.3f} s, median {values[len(values) // 2]:.3f} s')
     print(f'{failed} bags did not open')
     return 1 if failed or any(v[-1] > WORST_S for v in lost.values()) else 0
 

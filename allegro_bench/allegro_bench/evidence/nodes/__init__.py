@@ -1,0 +1,1 @@
+"""Evidence that needs a ROS graph."""
