@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from allegro_ai.bundle import Bundle
 
-from allegro_bench.replay.inputs import Inputs
+from allegro_bench.replay.inputs import Inputs, Mask
 from allegro_bench.replay.moments import events, phases
 from allegro_bench.replay.plan import Plan
 from allegro_bench.replay.runner import Trace
@@ -23,9 +23,10 @@ def describe(inputs: Inputs, plan: Plan, trace: Trace, bundle: Bundle) -> dict[s
     closing = sum(begin - first for first, begin, _, _ in plan.runs)
     touch = [e['name'] for e in bundle.contract['inputs'] if e['name'].startswith('tactile')]
     valid = trace.observation.get('tactile_valid')
-    felt = np.ones(len(trace), dtype=bool) if not touch else \
-        np.zeros(len(trace), dtype=bool) if valid is None else (valid > 0).all(axis=1)
-    required = np.ones(len(trace), dtype=bool) if not bundle.touch_required else felt
+    felt: Mask = np.full(len(trace), not touch)
+    if touch and valid is not None:
+        felt = np.asarray((valid > 0).all(axis=1))
+    required = felt if bundle.touch_required else np.ones(len(trace), dtype=bool)
     slip = inputs.columns('slip_probability')
     shapes = {str(e.get('shape')) for e in inputs.episodes if e.get('shape') is not None}
     effective = int(len(trace) / trace.correlation)

@@ -25,9 +25,9 @@ TOLERANCE = 1e-5
 
 def same(a: Trace, b: Trace) -> bool:
     """Whether two replays are equal bit by bit."""
-    return len(a) == len(b) and all(np.array_equal(x, y) for x, y in (
-        (a.tick, b.tick), (a.action, b.action), (a.target, b.target), (a.score, b.score),
-        *((a.observation[n], b.observation[n]) for n in a.observation)))
+    return (np.array_equal(a.tick, b.tick) and np.array_equal(a.action, b.action)
+            and np.array_equal(a.target, b.target) and np.array_equal(a.score, b.score)
+            and all(np.array_equal(a.observation[n], b.observation[n]) for n in a.observation))
 
 
 def recorded_steps(inputs: Inputs, bundle: Bundle) -> list[Step]:

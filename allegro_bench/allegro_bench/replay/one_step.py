@@ -12,8 +12,8 @@ import numpy as np
 from allegro_ai.bundle import Bundle
 from allegro_description.errors import AllegroError, MissingDependency
 
-from allegro_bench.replay.inputs import Inputs
-from allegro_bench.replay.plan import Plan
+from allegro_bench.replay.inputs import Inputs, Mask
+from allegro_bench.replay.plan import Index, Plan
 from allegro_bench.replay.segments import mean, shown
 
 STEPS = 5
@@ -66,13 +66,13 @@ def describe(inputs: Inputs, plan: Plan, bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _free(inputs: Inputs, plan: Plan) -> np.ndarray:
+def _free(inputs: Inputs, plan: Plan) -> Index:
     """Ticks with neighbours on both sides, known targets, and no cell pressed before or after."""
     known = np.isfinite(plan.previous).all(axis=1) & np.isfinite(plan.answer).all(axis=1)
-    pressed = np.zeros(len(plan), dtype=bool)
+    pressed: Mask = np.zeros(len(plan), dtype=bool)
     if inputs.touch is not None:
         felt = np.where(inputs.touch.valid, inputs.touch.values, 0.0).max(axis=1)
-        pressed = (plan.touch >= 0) & (felt[np.maximum(plan.touch, 0)] > PRESSED_PA)
+        pressed = np.asarray((plan.touch >= 0) & (felt[np.maximum(plan.touch, 0)] > PRESSED_PA))
     free = known[1:-1] & np.isfinite(plan.previous[2:]).all(axis=1) & ~pressed[1:-1] & ~pressed[2:] & ~pressed[:-2]
-    moved = np.diff(inputs.joints.stamp_ns[plan.joint]) > 0
+    moved: Mask = np.asarray(np.diff(inputs.joints.stamp_ns[plan.joint]) > 0)
     return np.flatnonzero(free & moved[:-1] & moved[1:]) + 1 if len(plan) > 2 else np.zeros(0, dtype=np.intp)

@@ -71,7 +71,8 @@ def describe(inputs: Inputs, plan: Plan, bundle: Bundle, policy: Policy, seconds
     over = float((trace.service_ns * 1e-6 > budget_ms).mean())
     return {
         'measured': True, 'pacing': 'as recorded',
-        'path': 'whole step in one call of the engine' if fused is not None else f'step by step: {why_not}', 'deadline_ms': period_ns * 1e-6, 'budget_ms': budget_ms,
+        'path': 'whole step in one call of the engine' if fused is not None else f'step by step: {why_not}',
+        'deadline_ms': period_ns * 1e-6, 'budget_ms': budget_ms,
         'over_budget': over, 'seconds': float(np.ptp(plan.now_ns[trace.tick])) * 1e-9, 'recorded': recorded,
         'service_ms': numbers['service_ms'], 'response_ms': numbers['response_ms'], 'miss': numbers['miss'],
         'met': bool(numbers['miss']['missed'] <= MISSED * len(trace) and over <= MISSED),

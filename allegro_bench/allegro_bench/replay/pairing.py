@@ -106,15 +106,13 @@ def _errors(inputs: Inputs, plan: Plan) -> list[Finding]:
     position = inputs.joints.values
     joint = plan.joint[rows]
 
-    def shown(which: NDArray[np.intp]) -> Float:
-        """The target that the policy saw, if these were the joint states that it read."""
-        return seen + position[which] if plus else seen
-
-    differ = ~_close(shown(joint), before)
+    shown = seen + position[joint] if plus else seen
+    differ = ~_close(shown, before)
     if differ.sum() < MISMATCH:
         return []
-    total, worst = len(rows), float(np.abs(shown(joint) - before).max())
+    total, worst = len(rows), float(np.abs(shown - before).max())
     rows, state, seen, before, joint = rows[differ], state[differ], seen[differ], before[differ], joint[differ]
+    shown = shown[differ]
     span = _span(inputs, plan.now_ns[rows])
     topic = inputs.states.topic if inputs.states is not None else ''
     for shift in SHIFTS:
@@ -126,7 +124,7 @@ def _errors(inputs: Inputs, plan: Plan) -> list[Finding]:
                             f'{_steps(shift)} the one it is stamped with')]
         moved = state - 1 - shift
         usable = (moved >= 0) & (moved < len(own))
-        if usable.sum() > 5 and _close(shown(joint)[usable], own[moved[usable]]).mean() > EXPLAINED:
+        if usable.sum() > 5 and _close(shown[usable], own[moved[usable]]).mean() > EXPLAINED:
             return [_skewed(topic, span, f'each observation shows the target of {_steps(shift)} the last one')]
     if plus:
         fingers = _finger_permutation(inputs.model, position[joint], before - seen)

@@ -163,11 +163,11 @@ def _runs(inputs: Inputs, near: Mask, state: Index, now: Stamps) -> tuple[tuple[
         for begin, end in stretches:
             first = begin
             working = np.flatnonzero(state[begin:end] >= 0) + begin
-            starts = [t for i, t in enumerate(working) if i == 0 or number[t] == 0]
+            starts = [int(t) for i, t in enumerate(working) if i == 0 or number[t] == 0]
             for start, stop in pairwise([*starts, end]):
-                last = working[working < stop].max() + 1
-                found.append((first, int(start), int(last), bool(number[start] != 0)))
-                first = int(last)
+                last = int(working[working < stop].max()) + 1
+                found.append((first, start, last, bool(number[start] != 0)))
+                first = last
     elif inputs.touch is not None:
         pressed = _pressed(inputs, now)
         for begin, end in stretches:
