@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from allegro_bench.meters.meter import headline, window_joules
+from allegro_bench.meters.meter import Sample, headline, window_joules
 from allegro_bench.session import Session
 from allegro_bench.statistics import longest_run, percentile
 
@@ -20,8 +20,7 @@ class Live:
     def __init__(self, session: Session) -> None:
         """Look at ``session``."""
         self._session = session
-        self._energy_before: dict[str, Any] = {}
-        self._energy_s = 0.0
+        self._energy_before: dict[str, Sample] = {}
 
     def latency(self) -> tuple[str, dict[str, object]]:
         """One sentence, and the values of ``inference_profiler: latency`` over the last ``window_s`` seconds."""
@@ -56,23 +55,21 @@ class Live:
         session = self._session
         chosen = headline(session.meter.channels)
         values: dict[str, object] = {'energy_source': ' + '.join(chosen) or 'none'}
-        now_s, before_s = session.seconds(session.end_ns), self._energy_s
         for channel in session.meter.channels:
             sample, before = session.energy.get(channel.id), self._energy_before.get(channel.id)
             if sample is None:
                 continue
-            joules = None if before is None else window_joules(before, sample)
             values[f'{channel.id}_energy_j'] = sample.joules
-            power = None if joules is None or now_s <= before_s else joules / (now_s - before_s)
-            values[f'{channel.id}_power_w'] = 'n/a' if power is None else power
+            values[f'{channel.id}_power_w'] = _power(before, sample)
             values[f'{channel.id}_boundary'], values[f'{channel.id}_quality'] = channel.boundary, channel.quality
             if sample.problem:
                 values[f'{channel.id}_problem'] = sample.problem
-        self._energy_before, self._energy_s = dict(session.energy), now_s
+        self._energy_before = dict(session.energy)
         if not chosen:
             values['reason'] = session.meter.reason
             return f'none: {session.meter.reason}', values
-        return f'gross, {" + ".join(chosen)}', values
+        quality = ', '.join(sorted({c.quality for c in session.meter.channels if c.id in chosen}))
+        return f'gross, {quality}, {" + ".join(chosen)}', values
 
     def channels(self) -> list[tuple[str, str, dict[str, object]]]:
         """What the topic ``energy`` says of each channel: its id, its last problem or '', sum and whose joules."""
@@ -103,6 +100,14 @@ class Live:
                 found |= {f'driver_{k}': v for k, v in values.items()
                           if any(part in k for part in FORWARDED) and v is not None}
         return found
+
+
+def _power(before: Sample | None, now: Sample) -> object:
+    """Mean power between two readings of a channel, W, by the times of the readings themselves."""
+    joules = None if before is None else window_joules(before, now)
+    if joules is None or before is None or before.t_ns is None or now.t_ns is None or now.t_ns <= before.t_ns:
+        return 'n/a'
+    return joules / ((now.t_ns - before.t_ns) * 1e-9)
 
 
 def _short(value: object) -> str:

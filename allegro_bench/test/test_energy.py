@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from allegro_bench.config import ProfilerConfig
 from allegro_bench.energy import EnergyRecorder, meter_overhead, together, window
 from allegro_bench.evidence import known_joules
 from allegro_bench.evidence.fake_meters import (
@@ -18,11 +19,14 @@ from allegro_bench.evidence.fake_meters import (
     Load,
     Stage,
 )
+from allegro_bench.live import Live
 from allegro_bench.meters.meter import Channel, Sample, headline
 from allegro_bench.meters.none import NoMeter
 from allegro_bench.meters.powercap import PowercapMeter
 from allegro_bench.results.document import new_document
 from allegro_bench.results.summary import summarise
+from allegro_bench.session import Session
+from allegro_description.model import load_hand
 
 from allegro_bench import carbon
 
@@ -273,3 +277,25 @@ def test_load_in_no_proportion_to_sampling_is_summed_within_its_stated_error(tmp
     joules = recorder.window(before, recorder.mark()).joules['amdgpu/power1']
     assert joules == pytest.approx(stage.load.joules(60.0), rel=0.02)
     assert math.isfinite(joules)
+
+
+def test_the_energy_topic_carries_id_boundary_and_quality(tmp_path):
+    stage, recorder = made(FakeIna3221, tmp_path, load=Load(10.0, 0.0))
+    session = Session(ProfilerConfig(), load_hand('v5_sense', 'right'), recorder, 0)
+    live = Live(session)
+    session.second(0)
+    assert live.energy()[1]['ina3221/VDD_IN_power_w'] == 'n/a', 'one reading is no window'
+    elapse(stage, recorder, 1.0)
+    session.second(10**9)
+    sentence, values = live.energy()
+    assert sentence == 'gross, measured, ina3221/VDD_IN'
+    assert values['ina3221/VDD_IN_power_w'] == pytest.approx(10.0, rel=0.01)
+    assert values['ina3221/VDD_IN_boundary'] == 'soc_module'
+    assert values['ina3221/VDD_IN_quality'] == 'measured'
+    stage.fake.vanish()
+    stage.frozen = True
+    stage.sleep(0.1)
+    session.second(2 * 10**9)
+    _, values = live.energy()
+    assert values['ina3221/VDD_IN_power_w'] == 'n/a'
+    assert 'unreadable' in values['ina3221/VDD_IN_problem']
