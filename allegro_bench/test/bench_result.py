@@ -2,7 +2,6 @@
 
 import hashlib
 import uuid
-from dataclasses import replace
 
 import numpy as np
 from allegro_bench.energy import window
@@ -154,11 +153,9 @@ class Maker:
         return self.document
 
 
-def make(folder, names=('onnxruntime/fp32', 'openvino/fp32'), *, cache_factor=1.0, quality=(), settings=None, **options):
+def make(folder, names=('onnxruntime/fp32', 'openvino/fp32'), *, cache_factor=1.0, quality=(), **options):
     """A result in a folder; returns its document."""
     maker = Maker(folder, **options)
-    if settings:
-        maker.profile = replace(maker.profile, **settings)
     maker.sections(list(names))
     maker.measure(list(names), cache_factor)
     maker.document['quality'] = [dict(q) for q in quality]
@@ -171,6 +168,7 @@ def closed_loop(backend, *, n=700, lost=5, won=4, verdict='pass', lo=-1.6, **val
     return {'backend': backend, 'reference': 'numpy/fp32', 'stage': 'closed_loop', 'n': n, 'success_ref': reference,
             'success_cand': reference - lost + won, 'discordant': {'b': lost, 'c': won},
             'diff_pp': {'value': 100.0 * (won - lost) / n, 'lo': lo, 'hi': 1.0}, 'margin_pp': 3.0,
-            'latency_injected': True, 'verdict': verdict, 'env': {'name': 'TactileHold', 'version': '1', 'sha256': None},
+            'latency_injected': True, 'verdict': verdict,
+            'env': {'name': 'TactileHold', 'version': '1', 'sha256': None},
             'artifact_sha256': hashlib.sha256(b'graph').hexdigest(), 'precision': 'fp32',
             'inferences_per_success': {'value': 280.0, 'lo': 270.0, 'hi': 291.0}} | values

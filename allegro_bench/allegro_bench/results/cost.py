@@ -12,6 +12,7 @@ from typing import Any
 
 from allegro_bench.carbon import Intensity, section
 from allegro_bench.meters.meter import Channel, headline
+from allegro_bench.quality.per_success import product
 from allegro_bench.results import blocks
 from allegro_bench.results.intervals import known, over_blocks
 
@@ -96,18 +97,26 @@ def per_success(document: Mapping[str, Any], backend: str, costs: Mapping[str, A
     Trials in which energy was metered give it directly (``measured``); else it is joules per inference times
     inferences per success (``derived``). No success: unknown, not infinite.
     """
-    for row in document['quality']:
-        if row['backend'] != backend or row['stage'] != 'closed_loop':
-            continue
-        direct, calls = row.get('j_per_success'), row.get('inferences_per_success')
-        if direct is not None:
-            return {**{k: direct[k] for k in ('value', 'lo', 'hi')}, 'kind': 'measured'}
-        joules = gross_j(document, costs)
-        if joules is None or calls is None or calls['value'] is None:
-            return {'value': None, 'lo': None, 'hi': None, 'kind': 'derived'}
-        ends = [None if calls[k] is None else joules * calls[k] for k in ('value', 'lo', 'hi')]
-        return {**dict(zip(('value', 'lo', 'hi'), ends, strict=True)), 'kind': 'derived'}
-    return None
+    row = _judged(document, backend)
+    if row is None:
+        return None
+    direct = row.get('j_per_success')
+    if direct is not None:
+        return {**{k: direct[k] for k in ('value', 'lo', 'hi')}, 'kind': 'measured'}
+    parts = [costs[m]['gross_j_per_inference'] for m in summed(document)]
+    whole = {k: math.fsum(ends) if ends and None not in ends else None
+             for k in ('value', 'lo', 'hi') for ends in [[p[k] for p in parts]]}
+    return {**product(whole, row.get('inferences_per_success') or {}), 'kind': 'derived'}
+
+
+def cpu_per_success(document: Mapping[str, Any], backend: str, seconds: Mapping[str, Any]) -> dict[str, Any] | None:
+    """CPU seconds per successful grasp, from those per inference; None where the quality gate was not run."""
+    row = _judged(document, backend)
+    return None if row is None else product(seconds, row.get('inferences_per_success') or {})
+
+
+def _judged(document: Mapping[str, Any], backend: str) -> Mapping[str, Any] | None:
+    return next((q for q in document['quality'] if q['backend'] == backend and q['stage'] == 'closed_loop'), None)
 
 
 def gross_j(document: Mapping[str, Any], costs: Mapping[str, Any]) -> float | None:

@@ -94,7 +94,7 @@ def render(document: Mapping[str, Any], folder: Path) -> str:
                      'measured; crosses are null and reference blocks.', 'No tick was completed.'),
                 draw(figures.each_block({n: rounds[n].get('response_ms.p50', {}) for n in names}, names,
                                         'median response (ms)'),
-                     'Median response of every block. Lines that cross are backends that cannot be told apart.',
+                     'Median response of every block. Where lines cross, the faster one depends on the round.',
                      'Too few ticks for a median.'),
                 tables.every_block(document)),
         _system(document), _how(document),

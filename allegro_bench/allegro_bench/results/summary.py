@@ -11,7 +11,7 @@ import numpy as np
 from allegro_bench.latency import WINDOWS, Ticks
 from allegro_bench.results import blocks
 from allegro_bench.results.comparisons import comparisons
-from allegro_bench.results.cost import carbon, cpu, energy, per_success
+from allegro_bench.results.cost import carbon, cpu, cpu_per_success, energy, per_success
 from allegro_bench.results.document import NULL, engine_of, plain, ticks_of
 from allegro_bench.results.intervals import distribution, known
 from allegro_bench.statistics import longest_run, most_in_window, wilson
@@ -53,6 +53,7 @@ def _entry(document: Mapping[str, Any], folder: Path, name: str, floor: float | 
     rate = done / (expected * blocks.period_ns(workload) * 1e-9) if expected else None
     costs = energy(document, name)
     success = per_success(document, name, costs)
+    seconds = cpu(mine)
     return {
         'backend': name, 'n_blocks': len(mine), 'n_expected': expected, 'n_completed': done,
         'n_skipped': expected - done,
@@ -64,7 +65,8 @@ def _entry(document: Mapping[str, Any], folder: Path, name: str, floor: float | 
         'achieved_rate_hz': rate,
         'floor_ms': floor,
         'at_floor': None if floor is None or p99 is None else p99 < FLOOR_FACTOR * floor,
-        'cpu_s_per_inference': cpu(mine),
+        'cpu_s_per_inference': seconds,
+        'cpu_s_per_success': cpu_per_success(document, name, seconds),
         'energy': costs,
         'j_per_success': success,
         'carbon': carbon(document, costs, rate, success),

@@ -13,6 +13,11 @@ from allegro_bench.statistics import figures
 VERDICTS = {'pass': '#00664a', 'fail': '#9a330a', 'inconclusive': '#855b00', 'not_run': '#667085'}
 
 
+METRICS = {'response_ms.p50': 'response, median', 'response_ms.p99': 'response, p99',
+           'service_ms.p50': 'service, median', 'service_ms.p99': 'service, p99',
+           'cpu_s_per_inference': 'CPU time', 'gross_j_per_inference': 'energy, gross'}
+
+
 def estimate(e: Mapping[str, Any] | None, unit: str = '', scale: float = 1.0) -> str:
     """A stored estimate for a reader: value and interval, or why there is none."""
     if e is None:
@@ -111,7 +116,7 @@ def comparisons(document: Mapping[str, Any]) -> str:
     rows = []
     for c in document['comparisons']:
         ratio, told = c['ratio'], distinguishable(c['ratio'])
-        rows.append([c['a'], c['b'], c['metric'].replace('_', ' '), estimate(ratio),
+        rows.append([c['a'], c['b'], METRICS.get(c['metric'], c['metric']), estimate(ratio),
                      {True: 'yes', False: 'no', None: 'n/a'}[told],
                      ' '.join(f'{r:.3f}' for r in c['per_block'])])
     if not rows:
@@ -127,7 +132,8 @@ def every_block(document: Mapping[str, Any]) -> str:
     for b in sorted(document['blocks'], key=lambda x: int(x['index'])):
         joules = [f'{m} {figures(j)} J' for m, j in b['energy_j'].items() if j is not None]
         rows.append([b['index'], b['kind'].replace('_', ' '), b['backend'], b['n_expected'], b['n_completed'],
-                     b['n_skipped'], b['n_late'], None if b['cpu_s'] is None else round(b['cpu_s'], 3),
+                     b['n_skipped'], None if b['kind'].startswith('cache') else b['n_late'],
+                     None if b['cpu_s'] is None else round(b['cpu_s'], 3),
                      ', '.join(joules) or 'none', b['temp_c']['start'], b['error'] or ''])
     return table(['#', 'kind', 'backend', 'ticks', 'completed', 'skipped', 'late', 'CPU (s)', 'energy', '°C', 'error'],
                  rows)

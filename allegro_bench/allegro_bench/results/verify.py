@@ -62,6 +62,10 @@ def verify(folder: Path) -> list[Problem]:
     if found:
         return found  # nothing else can be relied on to be where it belongs
     try:
+        if any(r['code'] == 'incomplete' for r in document['validity']['reasons']):
+            kept = f'it did not come to its end; {len(document["blocks"])} blocks are kept'
+            return [Problem('unfinished', 'run', kept),
+                    *_files(document, folder), *_ticks(document, folder), *_meters(document)]
         return [*_files(document, folder), *schedule(document, Problem), *_ticks(document, folder),
                 *_meters(document), *_quality(document, folder), *_numbers(document, folder)]
     except (KeyError, TypeError, IndexError, AttributeError, ValueError, ZeroDivisionError, OverflowError) as error:
@@ -81,6 +85,8 @@ def _files(document: Mapping[str, Any], folder: Path) -> Iterator[Problem]:
         first = seen.setdefault(file['sha256'], file['path'])
         if first != file['path'] or sum(f['path'] == file['path'] for f in named) > 1:
             yield Problem('reused_block', file['path'], f'two blocks rest on the same ticks as {first}')
+    if document['run'].get('finished_utc') is None:
+        return  # the newest block may not have been noted yet
     paths = {f['path'] for f in named}
     for path in sorted((folder / TICKS_FOLDER).glob('*.npz')):
         if f'{TICKS_FOLDER}/{path.name}' not in paths:
@@ -152,6 +158,15 @@ def _quality(document: Mapping[str, Any], folder: Path) -> Iterator[Problem]:
         if pairs['c'] - pairs['b'] != gain or pairs['b'] + pairs['c'] > n:
             yield Problem('edited', where, f'{pairs["b"]} lost and {pairs["c"]} won pairs of {n} do not make a '
                           f'difference of {gain} successes')
+        if row.get('files'):
+            from allegro_bench.quality.rows import again as judged_again  # it needs the simulator
+            try:
+                again = judged_again(folder, row)
+            except ConfigError as error:
+                yield Problem('hash', where, str(error))
+                continue
+            for words in differences(where, {k: row.get(k) for k in again}, again):
+                yield Problem('edited', where, words)
         for words in differences(f'{where}/diff_pp/value', difference['value'], 100.0 * gain / n if n else None):
             yield Problem('edited', where, words)
         if row['verdict'] == 'pass' and (difference['lo'] is None or not difference['lo'] > -row['margin_pp']):

@@ -78,6 +78,8 @@ class Run:
                     self._step(step)
                     for block in self.bench.blocks[blocks:]:
                         reserve.shrink(block['n_expected'])
+                    # Were this process killed now, the folder would hold every block so far.
+                    results.write(self.folder, {**self.document, 'blocks': self.bench.blocks})
                     progress.end(step.least_s)
                 self._meter_overhead()
         except KeyboardInterrupt:
