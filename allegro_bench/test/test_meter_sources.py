@@ -9,11 +9,13 @@ import sysconfig
 import threading
 import time
 import venv
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from allegro_bench.evidence import known_joules
 from allegro_bench.evidence.fake_meters import FakeBattery, FakeIna3221, FakeNvml, FakeOrinAgx, FakePerf, Load, Stage
-from allegro_bench.meters import METERS
+from allegro_bench.meters import METERS, log_commands
 from allegro_bench.meters.estimate import EstimateMeter
 from allegro_bench.meters.external import ExternalMeter
 from allegro_bench.meters.hwmon import HwmonMeter
@@ -421,6 +423,50 @@ def test_a_hole_in_a_log_is_unknown(tmp_path):
     assert log.between(5.0, 25.0) is None
     assert 'hole' in log.gap(5.0, 25.0)
     assert log.between(22.0, 30.0) == pytest.approx(8.0)
+
+
+def test_a_log_is_attached_to_a_finished_run_and_verifies(tmp_path):
+    run = known_joules.measured(FakeNvml, tmp_path, blocks=2)
+    document = run['document']
+    utc, offset = 1_700_000_000.0, 1_699_999_000.0
+    for block in document['blocks']:
+        stamp = datetime.fromtimestamp(block['t0_monotonic_ns'] * 1e-9 + offset, UTC)
+        block['t0_utc'] = stamp.strftime('%Y-%m-%dT%H:%M:%S.%fZ')
+    assert log_commands.utc_offset(document) == pytest.approx(offset, abs=1e-4)
+    assert utc > offset
+    times = offset + np.arange(0.0, 100.0, 0.05)
+    watts = [40.0 + known_joules.LOAD.watts(t - offset) for t in times]
+    log = read_log(log_file(tmp_path / 'plug.csv', times, watts)).on_utc(log_commands.utc_offset(document))
+    name = log_commands.attach(document, log, f'wall={tmp_path / "plug.csv"}')
+    meters = {m['id']: m for m in document['meters']}
+    assert meters[name]['boundary'] == 'wall'
+    assert set(meters[name]['overlaps']) == {'gpu0', 'gpu1'}
+    assert name in meters['gpu0']['overlaps'], 'the plug counts the GPU too: never added'
+    for block in document['blocks']:
+        begin = block['t0_monotonic_ns'] * 1e-9
+        known = 40.0 * 30.0 + known_joules.LOAD.joules(begin + 30.0) - known_joules.LOAD.joules(begin)
+        assert block['energy_j'][name] == pytest.approx(known, rel=0.005)
+        assert block['energy_j']['gpu0'] is not None
+    with pytest.raises(ConfigError, match='already'):
+        log_commands.attach(document, log, f'wall={tmp_path / "plug.csv"}')
+    short = read_log(log_file(tmp_path / 'short.csv', times[:300], watts[:300])).on_utc(offset)
+    other = log_commands.attach(document, short, f'wall={tmp_path / "short.csv"}')
+    assert all(b['energy_j'][other] is None for b in document['blocks'])
+    assert 'does not cover' in document['blocks'][0]['energy_problems'][other]
+
+
+def test_loads_are_noted_one_after_the_other(tmp_path, monkeypatch, capsys):
+    times = iter([(1.0, 6.0), (100.0, 105.0)])
+    monkeypatch.setattr(log_commands, 'inject_load', lambda seconds: next(times))
+    path = tmp_path / 'steps.json'
+    for _ in range(2):
+        assert cli.main(['inject-load', str(path)]) == 0
+    assert log_commands.read_steps(path) == [(1.0, 6.0), (100.0, 105.0)]
+    assert '2 loads' in capsys.readouterr().out
+    path.write_text('{"a": 1}')
+    assert cli.main(['inject-load', str(path)]) == 2
+    assert cli.main(['attach-power', str(tmp_path), str(path), '--boundary', 'wall']) == 2
+    assert 'result.json' in capsys.readouterr().err
 
 
 def test_injected_load_lasts_as_long_as_asked():
