@@ -26,6 +26,7 @@ COMMANDS = (
     'allegro_bench.dataset_commands',
     'allegro_bench.replay.commands',
     'allegro_bench.meters.commands',
+    'allegro_bench.meters.log_commands',
     'allegro_bench.system_commands',
 )
 """Modules whose ``add_commands(subparsers)`` registers commands, in the order of the help.
