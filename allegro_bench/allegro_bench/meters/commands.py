@@ -70,8 +70,9 @@ def state(words: str) -> dict[str, Any]:
     row: dict[str, Any] = {'name': words, 'works': False, 'words': '', 'channels': []}
     try:
         kind = METERS.load(words.partition(':')[0])
-        if ':' not in words and getattr(kind, 'argument', '') and getattr(kind, 'argument_needed', True):
-            return row | {'works': None, 'words': f'on request: {words}:… with {kind.argument}'}
+        told = str(getattr(kind, 'argument', ''))
+        if told and ':' not in words and getattr(kind, 'argument_needed', True):
+            return row | {'works': None, 'words': f'on request: {words}:… with {told}'}
         meter = open_meter(words)
     except AllegroError as error:
         return row | {'words': f'not here: {error}'}

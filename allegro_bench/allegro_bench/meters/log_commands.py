@@ -13,7 +13,7 @@ from typing import Any
 from allegro_description.errors import ConfigError
 
 from allegro_bench.energy import together, window
-from allegro_bench.meters.meter import BOUNDARIES, Channel
+from allegro_bench.meters.meter import BOUNDARIES, channel_of
 from allegro_bench.meters.power_log import CsvMeter, PowerLog, Step, inject_load, read_log
 
 EPILOG = """an instrument with UTC stamps:     allegro-bench attach-power RUN LOG.csv --boundary wall
@@ -90,8 +90,9 @@ def _attach(given: argparse.Namespace) -> int:
 
 def utc_offset(document: dict[str, Any]) -> float:
     """UTC minus CLOCK_MONOTONIC during a run, s, as its blocks noted both."""
-    return median(datetime.fromisoformat(b['t0_utc']).timestamp() - b['t0_monotonic_ns'] * 1e-9
-                  for b in document['blocks'])
+    offsets: list[float] = [datetime.fromisoformat(b['t0_utc']).timestamp() - b['t0_monotonic_ns'] * 1e-9
+                            for b in document['blocks']]
+    return median(offsets)
 
 
 def attach(document: dict[str, Any], log: PowerLog, source: str) -> str:
@@ -125,7 +126,7 @@ def attach(document: dict[str, Any], log: PowerLog, source: str) -> str:
                 block[field] = {**block.get(field, {}), **values}
             elif block.get(field) is None:
                 block[field] = values
-    others = [Channel(**{k: tuple(v) if k == 'overlaps' else v for k, v in m.items()}) for m in document['meters']]
+    others = [channel_of(m) for m in document['meters']]
     # Those of the run have found out already what they share with each other; a group each would forget it.
     rows = {c.id: c.as_dict() for c in together([others, [channel]])}
     document['meters'] = [rows[m['id']] for m in document['meters']] + [rows[channel.id]]

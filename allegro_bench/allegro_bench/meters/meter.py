@@ -51,6 +51,12 @@ class Channel:
         return asdict(self) | {'overlaps': list(self.overlaps)}
 
 
+def channel_of(row: Mapping[str, Any]) -> Channel:
+    """The channel behind an entry of a result file's ``meters[]``."""
+    fields: dict[str, Any] = {k: v for k, v in row.items() if k in Channel.__dataclass_fields__}
+    return Channel(**{**fields, 'overlaps': tuple(fields.get('overlaps', ()))})
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """The unwrapped sum of one channel.
