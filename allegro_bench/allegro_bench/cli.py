@@ -22,6 +22,7 @@ exit codes: 0 done, 1 verify found differences, 2 it could not be done (one sent
 
 COMMANDS = (
     'allegro_bench.running.commands',
+    'allegro_bench.quality.commands',
     'allegro_bench.results.commands',
     'allegro_bench.dataset_commands',
     'allegro_bench.replay.commands',

@@ -1,4 +1,4 @@
-"""Episodes of TactileHold under a candidate with its own lateness, spread over processes; seeds decide, nothing else."""
+"""Episodes of TactileHold under a candidate and its own lateness, on several processes; seeds alone decide."""
 
 from __future__ import annotations
 

@@ -115,7 +115,8 @@ def replay(late_ns: Stamps, busy_ns: Stamps, *, period_ns: int, count: int, on_o
     """The ticks that these times lead to, released from 0 on; at most one of them is used per tick.
 
     Args:
-        late_ns, busy_ns: as in :class:`Trace`, (at least count,).
+        late_ns: as in :class:`Trace`, (at least count,).
+        busy_ns: the same.
         period_ns: T.
         count: ticks.
         on_overrun: ``skip`` or ``queue``.

@@ -1,0 +1,64 @@
+"""Candidates that must not pass, made by code: they show that the gate can fail. Never part of a bundle or a result."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import onnx
+from allegro_ai.backends.precision import graph_of
+from allegro_ai.bundle import Bundle
+from allegro_description.errors import ConfigError
+
+from allegro_bench.quality.candidates import Candidate
+from allegro_bench.running.engines import Engine
+
+SCALES = '_quantized'
+"""Weights in 8 bit have names that end so; their scale has the same name with ``_scale``."""
+
+
+def damaged(graph: bytes, factor: float, which: int | None = None) -> tuple[bytes, str]:
+    """An int8 graph in which the scale of one weight tensor is wrong, as after a mix-up in an exporter.
+
+    Args:
+        graph: a graph that was converted to int8.
+        factor: what the scale is multiplied by.
+        which: number among the weight tensors, in the order of the graph; None: the one with most elements.
+
+    Returns:
+        The graph, and the name of the scale.
+
+    Raises:
+        ConfigError: the graph has no weights in 8 bit.
+    """
+    proto = onnx.load_model_from_string(graph)
+    tensors = {t.name: t for t in proto.graph.initializer}
+    weights = [n for n in tensors if n.endswith(SCALES) and f'{n.removesuffix(SCALES)}_scale' in tensors]
+    if not weights:
+        raise ConfigError('this graph holds no weights in 8 bit, so no scale can be spoilt')
+    sizes = [int(np.prod(tensors[n].dims)) for n in weights]
+    name = f'{weights[int(np.argmax(sizes)) if which is None else which].removesuffix(SCALES)}_scale'
+    tensor = tensors[name]
+    values = onnx.numpy_helper.to_array(tensor) * np.float32(factor)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(np.asarray(values, dtype=np.float32), name))
+    return bytes(proto.SerializeToString()), name
+
+
+def damaged_int8(good: Candidate, factor: float = 0.0625, which: int | None = None) -> Candidate:
+    """A measured int8 candidate, response times and all, with the scale of one weight tensor wrong."""
+    graph, name = damaged(good.graph, factor, which)
+    return good.altered(f'{good.name}, damaged ({name} x {factor:g})', graph=graph)
+
+
+def delayed(good: Candidate, extra_ms: float) -> Candidate:
+    """A measured candidate whose every inference takes so much longer."""
+    return good.altered(f'{good.name}, +{extra_ms:g} ms', extra_ns=round(extra_ms * 1e6))
+
+
+def int8_like(bundle: Bundle, times_of: Candidate, precision: str) -> Candidate:
+    """An int8 candidate that was not measured, with the response times of one that was; for evidence and tests only."""
+    graph = graph_of(bundle, precision)
+    return replace(times_of, name=f'{times_of.engine.plugin}/{precision}', graph=graph,
+                   engine=Engine(times_of.engine.plugin, precision), sha256=hashlib.sha256(graph).hexdigest(),
+                   source=f'{times_of.source} ({times_of.name})', planted=True)
