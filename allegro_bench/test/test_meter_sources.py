@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -566,6 +567,41 @@ def test_what_was_opened_is_closed_when_the_next_fails(monkeypatch):
     with pytest.raises(ConfigError):
         open_meters('perf,estimate')
     assert closed == [1]
+
+
+WRITER = """
+import pathlib, subprocess, sys, threading, time
+zone = pathlib.Path('/sys/class/powercap/intel-rapl:0')
+zone.mkdir(parents=True)
+(zone / 'name').write_text('package-0')
+(zone / 'max_energy_range_uj').write_text('262143328850')
+begin, done = time.monotonic(), threading.Event()
+def write():
+    while not done.wait(0.002):
+        (zone / 'next').write_text(str(5000000 + round((time.monotonic() - begin) * 20e6)))
+        (zone / 'next').replace(zone / 'energy_uj')
+thread = threading.Thread(target=write)
+thread.start()
+time.sleep(0.05)
+code = subprocess.run([sys.executable, '-m', 'allegro_bench.cli', 'meters', '--watch', '1', '--json']).returncode
+done.set()
+thread.join()
+sys.exit(code)
+"""
+
+
+def test_the_unmodified_command_below_a_made_up_sys():
+    """In a mount namespace of its own: /sys/class is a fake there, and nothing is told where to look."""
+    if shutil.which('unshare') is None:
+        pytest.skip('no unshare')
+    done = subprocess.run(['unshare', '-rm', 'sh', '-c', 'mount -t tmpfs none /sys/class && exec "$@"', 'sh',
+                           sys.executable, '-c', WRITER], capture_output=True, text=True, check=False)
+    if 'unshare' in done.stderr or 'mount:' in done.stderr:
+        pytest.skip('no mount namespaces here')
+    assert done.returncode == 0, done.stderr
+    row, = json.loads(done.stdout)
+    assert (row['id'], row['boundary'], row['quality']) == ('package-0', 'cpu_package', 'measured')
+    assert row['watts'] == pytest.approx(20.0, rel=0.2), row['problem']
 
 
 def test_the_rule_grants_a_group_and_nobody_else():
