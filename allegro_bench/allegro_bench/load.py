@@ -96,10 +96,10 @@ def run_periodic(work: Callable[[int], object], clock: Clock, *, period_ns: int,
     while k < count:
         before(k)
         clock.sleep_until(first + k * period_ns)
-        start[k] = now()
+        began = now()
         work(k)
         done = now()
-        finish[k] = done
+        start[k], finish[k] = began, done
         after(k)
         k += 1
         if skipping:

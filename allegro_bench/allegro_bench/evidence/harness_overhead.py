@@ -61,12 +61,12 @@ def alternate(bundle: Bundle, rung: str, backend: str, rate_hz: float, ticks: in
             step(k)
             bare.append(now() - began)
         else:
-            buffer.start[k] = now()
+            began = now()
             step(k)
             done = now()
-            buffer.finish[k] = done
+            buffer.start[k], buffer.finish[k] = began, done
             watch.after(k)
-            harness.append(done - buffer.start[k])
+            harness.append(done - began)
             response.append(done - release)
     gc.enable()
     gc.unfreeze()
@@ -88,21 +88,18 @@ class Nothing:
 
 
 def added_ns() -> float:
-    """Median cost of the instructions that the harness adds within a response: engine stamps and their writing, ns."""
+    """Median cost of the instructions that the harness adds within a response: the stamps of the engine, ns."""
     from allegro_bench.running.steps import Probe
-    buffer = StampBuffer.create(BACK_TO_BACK)
     engine: Any = Nothing()
     probe, now = Probe(engine, time.monotonic_ns), time.monotonic_ns
     with_it, without, feed = [], [], ()
-    for k in range(BACK_TO_BACK):
+    for _ in range(BACK_TO_BACK):
         began = now()
-        buffer.start[k] = now()
         probe.run(feed)  # type: ignore[arg-type]
         with_it.append(now() - began)
         began = now()
         engine.run(feed)
         without.append(now() - began)
-    buffer.close()
     return float(np.median(with_it) - np.median(without))
 
 
@@ -130,7 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         share = extra / float(np.median(bare))
         worst = max(worst, share)
         rows.append({'rung': rung, 'bare_us': float(np.median(bare)) / 1e3,
-                     'harness_us': float(np.median(harness)) / 1e3, 'response_us': response / 1e3, 'ratio': ratio.as_dict(), 'added_share': share})
+                     'harness_us': float(np.median(harness)) / 1e3, 'response_us': response / 1e3,
+                     'ratio': ratio.as_dict(), 'added_share': share})
         print(f'{rung}, {args.backend}, {args.rate_hz:g} Hz, {bare.size} ticks each: service p50 bare '
               f'{rows[-1]["bare_us"]:.1f} us, harness {rows[-1]["harness_us"]:.1f} us, ratio {words(ratio, digits=4)}; '
               f'added instructions are {share:.2%} of service p50, {extra / response:.2%} of response p50 '

@@ -196,7 +196,7 @@ class Bench:
                     buffer.start[k] = now()
                     self.policy.act(observation)
                     buffer.finish[k] = now()
-                    buffer.engine_start[k], buffer.engine_finish[k] = self.probe.began, self.probe.ended
+                    buffer.engine_start[k], buffer.engine_finish[k] = self.probe.last[:2]
                     buffer.head[3] = k + 1
             done = min(done + GROUP, calls)
         thaw()
@@ -234,25 +234,25 @@ class Watch:
         self._kept: list[tuple[int, dict[str, Any], Any]] = []
         self._every = max(1, count // READINGS)
         self._gauge = MemoryGauge()
-        self._calls = self._probe.calls
+        self._began, self._previous = self._probe.last[0], self._probe.last[3]
         self.memory = [self._gauge.mb()]
         self.bad = 0
 
     def after(self, k: int) -> None:
         """In the idle time after tick ``k``."""
-        probe, buffer = self._probe, self._buffer
-        if probe.calls != self._calls:  # it was called at all
-            self._calls = probe.calls
-            buffer.engine_start[k], buffer.engine_finish[k] = probe.began, probe.ended
-            answer = probe.found.get(self._output)
+        buffer, (began, ended, given, found) = self._buffer, self._probe.last
+        if began != self._began:  # it was called at all
+            buffer.engine_start[k], buffer.engine_finish[k] = began, ended
+            answer = found.get(self._output)
             if answer is None or not np.isfinite(answer).all():
                 self.bad += 1
             elif k in self._chosen:
-                feed = {name: np.array(value) for name, value in probe.feed.items()}
+                feed = {name: np.array(value) for name, value in given.items()}
                 for name, source in self._state.items():  # a policy may update its state in place
-                    if source in probe.previous:
-                        feed[name] = np.array(probe.previous[source])
+                    if source in self._previous:
+                        feed[name] = np.array(self._previous[source])
                 self._kept.append((k, feed, np.array(answer)))
+            self._began, self._previous = began, found
         if k % self._every == 0:
             self.memory.append(self._gauge.mb())
         buffer.head[3] = k + 1
