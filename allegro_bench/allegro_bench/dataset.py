@@ -41,13 +41,15 @@ DATASHEET, CATALOGUE = 'README.md', 'dataset.json'
 class Plan:
     """One recording: what is asked of the hand and what goes wrong.
 
+    One more episode comes before the first and is cut off: while it runs, all nodes find each other.
+
     Attributes:
         name: of its folder.
         about: what is to be seen in it.
         seed: of the first episode.
         level: how hard the object is disturbed.
         episodes: how many.
-        faults: (seconds into the first episode, fault, value, how long; None: to the end).
+        faults: (seconds into the last episode, fault, value, how long; None: to the end).
     """
 
     name: str
@@ -64,8 +66,8 @@ PLANS = (
     Plan('slip', 'an object that slides and is dropped', 44, 'L4'),
     Plan('dead_taxel', 'from 2 s on the fingertip cell of the index reads 0', 3,
          faults=((2.0, 'dead_taxel', 'index_tip', None),)),
-    Plan('link_fault', 'from 1.5 s on one unit in three is lost for a second; at 4 s no sample comes for 0.3 s, the '
-         'driver takes the torque away', 3, faults=((1.5, 'drop', 0.33, 1.0), (4.0, 'stale', None, 0.3))),
+    Plan('link_fault', 'from 1.5 s on one unit in ten is lost for a second; at 4 s no sample comes for 0.3 s, and the '
+         'driver takes the torque away', 3, faults=((1.5, 'drop', 0.1, 1.0), (4.0, 'stale', None, 0.3))),
 )
 
 
@@ -99,9 +101,10 @@ def record(plan: Plan, folder: Path) -> Path:
         LinkError: it failed; the message ends with what it said.
     """
     port = _free_port()
-    command = [sys.executable, '-m', 'allegro_bringup.demo', '--viewer', 'false', '--episodes', str(plan.episodes),
-               '--seed', str(plan.seed), '--level', plan.level, '--control-port', str(port), '--output-dir',
-               str(folder)]
+    options = {'viewer': 'false', 'episodes': plan.episodes + 1, 'seed': plan.seed - 1, 'level': plan.level,
+               'control-port': port, 'output-dir': folder}
+    command = [sys.executable, '-m', 'allegro_bringup.demo',
+               *(word for name, value in options.items() for word in (f'--{name}', str(value)))]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     over = threading.Event()
     helper = threading.Thread(target=_inject, args=(plan, port, over), daemon=True)
@@ -121,15 +124,16 @@ def record(plan: Plan, folder: Path) -> Path:
 
 
 def _inject(plan: Plan, port: int, over: threading.Event) -> None:
-    """Wait for the first episode, then cause the faults of the plan at their times."""
+    """Wait for the last episode, then cause the faults of the plan at their times."""
     with EmulatorClient('127.0.0.1', port, timeout_s=0.5) as emulator:
         while plan.faults and not over.wait(0.02):
             try:
-                if emulator.request('status').get('episode'):
+                episode = emulator.request('status')['episode']
+                if episode['state'] == 'running' and episode['index'] > plan.episodes:
                     break
             except (AllegroError, OSError):
                 continue
-        begin = time.monotonic()
+        begin = time.monotonic() - (float(episode['clock_s']) if plan.faults and not over.is_set() else 0.0)
         for after_s, fault, value, lasts_s in plan.faults:
             if over.wait(max(0.0, begin + after_s - time.monotonic())):
                 return
@@ -147,8 +151,11 @@ def cut(source: Path, target: Path, plan: Plan) -> None:
     recording = read_recording(source, kinds=('episodes', 'joint_states'), hashes=False)
     begin, end = recording.begin_ns, recording.end_ns
     if 'episodes' in recording.tracks:
-        times = recording.tracks['episodes'].received_ns
-        begin, end = int(times[0]) - MARGIN_NS, int(times[-1]) + MARGIN_NS
+        track = recording.tracks['episodes']
+        wanted = [int(t) for t, event in zip(track.received_ns, track.events, strict=True)
+                  if event.get('index', 0) > 1]
+        if wanted:
+            begin, end = wanted[0] - MARGIN_NS, wanted[-1] + MARGIN_NS
     bag = open_bag(source)
     told = {'simulated': 'true', 'dataset': 'emulated_hand', 'about': plan.about, 'seed': str(plan.seed),
             'level': plan.level, 'faults': json.dumps(plan.faults)}
@@ -176,6 +183,7 @@ def describe(plan: Plan, bag: Path) -> dict[str, Any]:
         'policy': found.sources.metadata.get('policy', ''), 'seconds': round(found.duration_s, 3),
         'bytes': sum(p.stat().st_size for p in files),
         'sha256': {p.name: sha256(p.read_bytes()).hexdigest() for p in files},
+        'joint_states_hz': round(len(found.tracks['joint_states']) / max(found.duration_s, 1e-9), 1),
         'messages': {s.topic: s.count for s in found.sources.streams}, 'damage': found.damage,
         'episodes': _episodes(found),
     }
@@ -202,6 +210,7 @@ def datasheet(made: Mapping[str, Any]) -> str:
     for name, row in made['recordings'].items():
         ends = '; '.join(_words(e) for e in row['episodes']) or 'no episode came to its end'
         rows.append(f'| `{name}` | {row["about"]} | {row["seconds"]:.1f} s | {row["bytes"] / 1e6:.2f} MB | {ends} |')
+    rates = ', '.join(sorted({f'{row["joint_states_hz"]:.0f}' for row in made['recordings'].values()}))
     policies = ', '.join(sorted({row['policy'] for row in made['recordings'].values() if row['policy']}))
     return f"""# Recordings of an emulated Allegro Hand V5 Sense
 
@@ -215,10 +224,10 @@ noise and faults of its documentation. What its touch and friction are worth for
 
 - **Why**: tests and examples of reading, replay and export, with things in it that go wrong.
 - **Who moved the hand**: policy {policies or 'unknown'}; no person, no operator, no personal data.
-- **Contents**: rosbag2 folders (MCAP, metadata version 9): joint states and touch at 333 Hz of the emulated hand,
-  commands, everything that went into and came out of the policy (`grasp_policy/policy_state`), inference times, episode
-  events, object pose, gravity, diagnostics. Left out: raw touch and wrenches, which follow from the rest.
-  Parameters of all nodes, serial number and the hash of the policy lie in each bag's metadata.
+- **Contents**: rosbag2 folders (MCAP, metadata version 9): joint states and touch at {rates} Hz, commands, everything
+  that went into and came out of the policy (`grasp_policy/policy_state`), inference times, episode events, object pose,
+  gravity, diagnostics. Left out: raw touch and wrenches, which follow from the rest. Parameters of all nodes, serial
+  number and the hash of the policy lie in each bag's metadata.
 - **How it was made**: `python -m allegro_bench.dataset --output DIR`. Objects and disturbances follow from the seeds;
   times of a real-time run do not repeat, so a second run differs in its bytes.
 - **Not for**: training, or claims about real hands. {len(made['recordings'])} recordings are no sample of anything.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,17 @@ def load_profile(name: str) -> Profile:
         ConfigError: a file that cannot be read, or whose content is no profile.
     """
     path = Path(name)
+    return _known(path.stem) if name in available() else _read(name, path)
+
+
+@lru_cache(maxsize=16)
+def _known(name: str) -> Profile:
+    return _read(name, share_dir('allegro_bench') / _FOLDER / f'{name}.yaml')
+
+
+def _read(name: str, path: Path) -> Profile:
     if path.suffix not in ('.yaml', '.yml'):
-        if name not in available():
-            raise UnknownName('profile of a bag', name, available(), 'Or give a YAML file of your own.')
-        path = share_dir('allegro_bench') / _FOLDER / f'{name}.yaml'
+        raise UnknownName('profile of a bag', name, available(), 'Or give a YAML file of your own.')
     try:
         found = yaml.safe_load(path.read_text(encoding='utf-8'))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from allegro_description.errors import ConfigError, ProtocolError
@@ -82,7 +83,8 @@ def _choose(bag: Bag, wish: Wish) -> _Choice:
         kinds = {spec.kind for _, spec, *_ in found if spec.kind not in ('motion', 'diagnostics')}
         if found:
             # Of two profiles with as many streams the one that misses fewer.
-            score = fits or not names, len(kinds), len(kinds) / len(candidate.streams)
+            told = candidate.name == 'ours' and 'hand' in bag.facts
+            score = fits or not names, len(kinds), told, len(kinds) / len(candidate.streams)
             rated.append((score, candidate, model, spaces))
     if not rated and not topics:
         profile = load_profile('ours' if wish.profile == 'auto' else wish.profile)
@@ -157,7 +159,10 @@ def _model(profile: Profile, hand: str, facts: dict[str, str]) -> HandModel:
     believed = told if profile.name == 'ours' or told.startswith(f'{profile.hand}_') else ''
     name = hand or believed or f'{profile.hand}_right'
     model, _, side = name.rpartition('_')
-    return load_hand(model, side)
+    return _hand(model, side)
+
+
+_hand = lru_cache(maxsize=16)(load_hand)
 
 
 class _Reader:

@@ -26,6 +26,7 @@ from allegro_bench.bags.recording import read_recording
 from allegro_bench.bags.recovery import recover
 
 WORST_S = 1.0
+_PATIENCE_S = 600.0
 
 
 def record(folder: Path) -> None:
@@ -55,7 +56,7 @@ def _kill(command: list[str], folder: Path, after_s: float) -> tuple[int, int]:
     with tempfile.TemporaryFile() as told:
         child = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT)
         try:
-            end = time.monotonic() + 60.0
+            end = time.monotonic() + _PATIENCE_S
             while not folder.exists():
                 if child.poll() is not None or time.monotonic() > end:
                     told.seek(0)
