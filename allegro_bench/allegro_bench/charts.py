@@ -22,7 +22,7 @@ try:
 except ImportError as error:
     raise MissingDependency('the HTML report needs plotly: pip install plotly') from error
 
-__all__ = ['get_plotlyjs']
+__all__ = ['get_plotlyjs', 'go']
 
 POINTS = 1200
 BINS = 60
@@ -159,7 +159,8 @@ def fade(colour: str) -> str:
 def log_ticks(low: float, high: float) -> list[float]:
     """Places of labels on a logarithmic axis."""
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    steps = (1, 2, 5) if np.log10(high / low) < 2.5 else (1,)
+    span = np.log10(high / low)
+    steps: tuple[float, ...] = (1, 1.5, 2, 3, 4, 5, 6, 8) if span < 0.7 else (1, 2, 5) if span < 2.5 else (1,)
     return [s * 10.0**d for d in decades for s in steps if low / 1.5 <= s * 10.0**d <= high * 1.5]
 
 

@@ -18,17 +18,17 @@ PER_DECADE, LEAST = 20, -4
 def deadline_ns(workload: Mapping[str, Any]) -> int:
     """D of a workload, ns; one period unless it is stated."""
     stated = workload['deadline_ms']
-    return round(stated * 1e6) if stated is not None else period_ns(workload)
+    return round(float(stated) * 1e6) if stated is not None else period_ns(workload)
 
 
 def period_ns(workload: Mapping[str, Any]) -> int:
     """T of a workload, ns."""
-    return round(1e9 / workload['control_rate_hz'])
+    return round(1e9 / float(workload['control_rate_hz']))
 
 
 def second(workload: Mapping[str, Any]) -> int:
     """Ticks of one second, at least one."""
-    return max(1, round(workload['control_rate_hz']))
+    return max(1, round(float(workload['control_rate_hz'])))
 
 
 def numbers(run: Ticks, deadline: int) -> dict[str, Any]:

@@ -37,8 +37,9 @@ def energy(document: Mapping[str, Any], backend: str) -> dict[str, Any]:
     found = {}
     for meter in document['meters']:
         name = meter['id']
-        rows = [(b['energy_j'].get(name), seconds(b, name), b['n_completed']) for b in mine]
-        whole = bool(rows) and all(j is not None and s for j, s, _ in rows)
+        every = [(b['energy_j'].get(name), seconds(b, name), b['n_completed']) for b in mine]
+        rows = [(j, s, n) for j, s, n in every if j is not None and s]
+        whole = bool(rows) and len(rows) == len(every)
         idle = loaded_idle_w(document, backend, name)
         found[name] = {
             'boundary': meter['boundary'], 'quality': meter['quality'],
@@ -86,9 +87,8 @@ def _power(document: Mapping[str, Any], kind: str, meter: str, backend: str | No
 
 def summed(document: Mapping[str, Any]) -> tuple[str, ...]:
     """Ids of the measured meters that share one boundary and no joules, so that they may be added."""
-    fields = Channel.__dataclass_fields__
-    return headline([Channel(**{k: tuple(v) if k == 'overlaps' else v for k, v in m.items() if k in fields})
-                     for m in document['meters'] if m['quality'] == COMPARABLE])
+    return headline([Channel(m['id'], m['driver'], m['kind'], m['boundary'], m['quality'], '', '',
+                             overlaps=tuple(m['overlaps'])) for m in document['meters'] if m['quality'] == COMPARABLE])
 
 
 def per_success(document: Mapping[str, Any], backend: str, costs: Mapping[str, Any]) -> dict[str, Any] | None:

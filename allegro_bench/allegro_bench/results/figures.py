@@ -9,16 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_bench import charts
 from allegro_bench.charts import (
-    BLUE,
     CYCLE,
-    GREEN,
     GREY,
-    ORANGE,
     POINTS,
     RED,
     fade,
-    go,
     layout,
     log_ticks,
     rounded,
@@ -29,7 +26,9 @@ from allegro_bench.results.intervals import known
 
 MARKS = {'p50': 'circle', 'p90': 'diamond', 'p99': 'square', 'p999': 'triangle-up'}
 NAMES = {'p50': 'median', 'p90': 'p90', 'p99': 'p99', 'p999': 'p99.9'}
-VERDICTS = {'pass': GREEN, 'fail': RED, 'inconclusive': ORANGE, None: BLUE}
+SYMBOLS = {'pass': 'circle', 'fail': 'x', 'inconclusive': 'diamond', 'not_run': 'circle-open', None: 'circle-open'}
+LEGEND = 14
+"""Height that a name in the legend is given."""
 EACH = 160
 """Points per block on the time line."""
 
@@ -51,7 +50,7 @@ def percentiles(summary: Sequence[Mapping[str, Any]], deadline_ms: float) -> Any
             if known(e['response_ms'][name]) is not None]
     if not rows:
         return None
-    colour, figure = colours([e['backend'] for e in summary]), go.Figure()
+    colour, figure = colours([e['backend'] for e in summary]), charts.go.Figure()
     for name, symbol in MARKS.items():
         mine = [(b, e) for b, n, e in rows if n == name]
         if mine:
@@ -80,7 +79,7 @@ def tails(responses: Mapping[str, NDArray[np.int64]], deadline_ms: float) -> Any
     drawn = {n: np.sort(v[v > 0]) * 1e-6 for n, v in responses.items() if (v > 0).sum() > 1}
     if not drawn:
         return None
-    figure, colour = go.Figure(), colours(list(responses))
+    figure, colour = charts.go.Figure(), colours(list(responses))
     for name, ordered in drawn.items():
         n = len(ordered)
         chosen = np.unique(np.geomspace(1, n, min(POINTS // 2, n)).astype(int))
@@ -88,7 +87,7 @@ def tails(responses: Mapping[str, NDArray[np.int64]], deadline_ms: float) -> Any
                            name=escape(name), line={'color': colour[name], 'width': 1.8, 'shape': 'hv'},
                            hovertemplate='%{y:.3g} % take longer than %{x:.3g} ms')
     low, high = min(v[0] for v in drawn.values()), max(v[-1] for v in drawn.values())
-    layout(figure, 380, y='share of ticks that takes longer (%)')
+    layout(figure, 380 + LEGEND * len(drawn), y='share of ticks that takes longer (%)')
     if deadline_ms < high * 6:
         high = max(high, deadline_ms)
         figure.add_vline(x=deadline_ms, line={'color': RED, 'dash': 'dash', 'width': 1.3})
@@ -101,7 +100,7 @@ def time_line(blocks: Sequence[tuple[Mapping[str, Any], Ticks]], names: Sequence
     """Response of every block over the time of the run: peaks are kept, all blocks are there."""
     if not any(len(run.completed) for _, run in blocks):
         return None
-    figure, colour, shown = go.Figure(), colours(names), set()
+    figure, colour, shown = charts.go.Figure(), colours(names), set()
     begin = min(b['t0_monotonic_ns'] for b, _ in blocks)
     low, high = np.inf, deadline_ms
     for block, run in blocks:
@@ -118,7 +117,7 @@ def time_line(blocks: Sequence[tuple[Mapping[str, Any], Ticks]], names: Sequence
                            marker={'color': colour.get(name, GREY), 'size': 3.5,
                                    'symbol': 'circle' if block['kind'] == 'measure' else 'x'})
         shown.add(name)
-    layout(figure, 360, y='response (ms, logarithmic)', x='time since the first block (s)')
+    layout(figure, 360 + LEGEND * len(names), y='response (ms, logarithmic)', x='time since the first block (s)')
     figure.update_layout(legend={'itemsizing': 'constant'})
     figure.add_hline(y=deadline_ms, line={'color': RED, 'dash': 'dash', 'width': 1.3})
     marks = log_ticks(float(low), float(high))
@@ -128,7 +127,7 @@ def time_line(blocks: Sequence[tuple[Mapping[str, Any], Ticks]], names: Sequence
 
 def pareto(summary: Sequence[Mapping[str, Any]], costs: Mapping[str, Mapping[str, Any]], unit: str, scale: float,
            verdicts: Mapping[str, str | None]) -> Any:
-    """Response p99 against what an inference costs; colour: what the quality gate said; line: nothing is better.
+    """Response p99 against what an inference costs; symbol: what the quality gate said; line: nothing is better.
 
     Args:
         summary: of the result.
@@ -141,7 +140,7 @@ def pareto(summary: Sequence[Mapping[str, Any]], costs: Mapping[str, Mapping[str
     rows = [(n, p, c) for n, p, c in rows if known(p) is not None and known(c) is not None]
     if not rows:
         return None
-    figure = go.Figure()
+    figure = charts.go.Figure()
     front, best = [], np.inf
     for _, p, c in sorted(rows, key=lambda r: (r[1]['value'], r[2]['value'])):
         if c['value'] < best:
@@ -150,21 +149,20 @@ def pareto(summary: Sequence[Mapping[str, Any]], costs: Mapping[str, Mapping[str
     figure.add_scatter(x=[x for x, _ in front], y=[y for _, y in front], mode='lines', hoverinfo='skip',
                        name='no other is better in both',
                        line={'color': GREY, 'width': 1.2, 'dash': 'dot', 'shape': 'hv'})
-    for verdict in dict.fromkeys(verdicts.get(n) for n, _, _ in rows):
-        mine = [(n, p, c) for n, p, c in rows if verdicts.get(n) == verdict]
-        ends = {axis: {'type': 'data', 'symmetric': False, 'thickness': 1.2, 'width': 3, 'color': GREY, 'array': [
-            ((e['hi'] if e['hi'] is not None else e['value']) - e['value']) * s for e in estimates], 'arrayminus': [
-            (e['value'] - (e['lo'] if e['lo'] is not None else e['value'])) * s for e in estimates]}
-            for axis, estimates, s in (('x', [p for _, p, _ in mine], 1.0), ('y', [c for _, _, c in mine], scale))}
+    colour = colours([e['backend'] for e in summary])
+    for name, p, c in rows:
+        verdict = verdicts.get(name)
+        ends = {axis: {'type': 'data', 'symmetric': False, 'thickness': 1.2, 'width': 3, 'color': colour[name],
+                       'array': [((e['hi'] or e['value']) - e['value']) * s],
+                       'arrayminus': [(e['value'] - (e['lo'] or e['value'])) * s]}
+                for axis, e, s in (('x', p, 1.0), ('y', c, scale))}
         figure.add_scatter(
-            x=[p['value'] for _, p, _ in mine], y=[c['value'] * scale for _, _, c in mine], mode='markers+text',
-            name=f'quality: {verdict or "not judged"}',
-            text=[escape(n) for n, _, _ in mine], textposition='top center',
-            textfont={'size': 12}, cliponaxis=False, error_x=ends['x'], error_y=ends['y'],
-            marker={'size': 11, 'color': VERDICTS.get(verdict, BLUE)},
-            hovertemplate='%{text}: %{x:.4g} ms, %{y:.4g} ' + unit)
+            x=[p['value']], y=[c['value'] * scale], mode='markers', error_x=ends['x'], error_y=ends['y'],
+            name=escape(f'{name}: {verdict}' if verdict else name),
+            marker={'size': 11, 'color': colour[name], 'symbol': SYMBOLS[verdict], 'line': {'width': 2}},
+            hovertemplate='%{x:.4g} ms, %{y:.4g} ' + unit)
     lows, highs = min(p['lo'] for _, p, _ in rows), max(p['hi'] for _, p, _ in rows)
-    layout(figure, 380, y=f'{unit} per inference')
+    layout(figure, 380 + LEGEND * len(rows), y=f'{unit} per inference')
     _log_x(figure, lows / 1.15, highs * 1.15, 'response p99 (ms, logarithmic)')
     figure.update_yaxes(range=[0, max(c['hi'] or c['value'] for _, _, c in rows) * scale * 1.2])
     return figure
@@ -175,13 +173,14 @@ def each_block(rows: Mapping[str, Mapping[int, float]], names: Sequence[str], ti
     drawn = {n: rows[n] for n in names if rows.get(n)}
     if not drawn:
         return None
-    figure, colour = go.Figure(), colours(names)
+    figure, colour = charts.go.Figure(), colours(names)
     for name, mine in drawn.items():
         figure.add_scatter(x=[r + 1 for r in mine], y=list(mine.values()), mode='lines+markers', name=escape(name),
                            line={'color': colour[name], 'width': 1.2}, marker={'size': 7},
                            hovertemplate='round %{x}: %{y:.4g}')
-    layout(figure, 300, y=title, x='round')
-    figure.update_xaxes(dtick=1)
+    layout(figure, 300 + LEGEND * len(drawn), y=title, x='round')
+    last = max(r for mine in drawn.values() for r in mine) + 1
+    figure.update_xaxes(dtick=1, range=[0.5, last + 0.5])
     figure.update_yaxes(rangemode='tozero')
     return figure
 

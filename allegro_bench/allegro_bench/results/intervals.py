@@ -27,7 +27,7 @@ SESSION = 'moving-block bootstrap across blocks'
 OVER_BLOCKS = 'Student t over blocks'
 MAXIMUM = 'sample maximum'
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 
 def distribution(parts: Sequence[Floats], window: int) -> dict[str, Any]:

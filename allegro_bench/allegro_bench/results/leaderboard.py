@@ -111,7 +111,8 @@ def _cells(document: Mapping[str, Any], entry: Mapping[str, Any]) -> list[str]:
 
 def _verdict(document: Mapping[str, Any]) -> str:
     reasons = sorted({r['code'] for r in document['validity']['reasons']})
-    return document['validity']['status'].upper() + (f' ({", ".join(reasons)})' if reasons else '')
+    status: str = document['validity']['status']
+    return status.upper() + (f' ({", ".join(reasons)})' if reasons else '')
 
 
 def markdown(board: Board) -> str:

@@ -84,7 +84,8 @@ def render(document: Mapping[str, Any], folder: Path) -> str:
         section('Missed ticks', tables.misses(summary)),
         section('Cost', tables.cost_words(document),
                 draw(figures.pareto(summary, costs, unit, scale, verdicts),
-                     'Fast and cheap is bottom left. ' + ('Energy is measured, gross.' if measured else
+                     'Fast and cheap is bottom left; filled circles passed the quality gate, crosses failed '
+                     'it, open ones were not judged. ' + ('Energy is measured, gross.' if measured else
                      'No meter: CPU time of the measuring process stands for cost; it is no energy.'),
                      'Neither energy nor CPU time is known.'), tables.cost(document)),
         section('Quality', tables.quality(document)),
