@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from allegro_description.errors import BundleError
+from allegro_description.errors import AllegroError, BundleError
 from numpy.typing import NDArray
 
 from allegro_ai.bundle import Bundle
@@ -58,7 +58,10 @@ class FusedStep:
     Attributes:
         action: action of the last step as the policy gave it, (1, n_joints); overwritten by the next.
         extra: its further outputs by name, (1, elements) each; overwritten by the next.
+        grip: the grip class that was set last.
     """
+
+    grip: Array32
 
     def __init__(self, bundle: Bundle, graph: bytes, *, folded: bool = True) -> None:
         """Build the graph and bind its memory.
@@ -69,7 +72,7 @@ class FusedStep:
         from allegro_ai import step_graph as names
         from allegro_ai.backends.onnxruntime_cpu import new_session
         made = names.build_step_graph(bundle, graph, folded=folded)
-        session = new_session(made.model)
+        session = new_session(made.model, reuse=False)
         n, cells = len(bundle.model.joints), len(bundle.model.taxels)
         # Target, position, position before, pressures: what has to be finite lies in one row.
         row = np.zeros(3 * n + cells)
@@ -136,12 +139,13 @@ class FusedStep:
             if name in self._buffers:
                 self._buffers[name][0][...] = value
         self._position[:] = past['position'][0]
-        self.set_grip(builder)
+        self.set_grip(builder.grip)
 
-    def set_grip(self, builder: ObservationBuilder) -> None:
-        """Take over the grip class."""
+    def set_grip(self, grip: Array32) -> None:
+        """Set how delicate the object is: one-hot, (1, classes)."""
+        self.grip = grip
         if self._names.GRIP in self._buffers:
-            self._buffers[self._names.GRIP][0][...] = builder.grip
+            self._buffers[self._names.GRIP][0][...] = grip
 
     def run(
         self, position: Float, last_target: Float, pressure: Float | None = None,
@@ -171,7 +175,7 @@ class FusedStep:
         else:
             self._pressure[:] = pressure
             self._valid[:] = 1.0 if valid is None else valid if valid.dtype.kind == 'b' else valid.astype(bool)
-        if self._row.dot(self._zeros) != 0.0:  # zero times what is not finite is NaN
+        if np.vdot(self._row, self._zeros) != 0.0:  # zero times what is not finite is NaN
             if not np.isfinite(self._row[:3 * self._n]).all():
                 return False
             unknown = ~np.isfinite(self._pressure)
@@ -182,7 +186,7 @@ class FusedStep:
 
     def finite(self) -> bool:
         """Whether the action of the last step is; if not, there is no target."""
-        return bool(self._flat_action.dot(self._no_action) == 0.0)  # zero times what is not finite is NaN
+        return bool(np.vdot(self._flat_action, self._no_action) == 0.0)  # zero times what is not finite is NaN
 
     @property
     def target(self) -> Float:
@@ -215,8 +219,8 @@ def fuse(bundle: Bundle, policy: Policy) -> tuple[FusedStep | None, str]:
             step = FusedStep(bundle, policy.graph, folded=folded)
             check(step, bundle, policy)
             return step, ''
-        except BundleError as error:
-            reason = str(error)
+        except Exception as error:  # whatever is odd about a graph: the numpy path runs it
+            reason = str(error) if isinstance(error, AllegroError) else f'{type(error).__name__}: {error}'
         finally:
             policy.reset()
     return None, reason

@@ -35,6 +35,8 @@ Float = NDArray[np.float64]
 Terms = Mapping[str, NDArray[np.float32]]
 
 MS = 1_000_000
+CPU_EVERY = 8
+"""A whole step has its processor time measured once in so many; in between the last measurement stands for it."""
 
 _PHASES: tuple[Phase, ...] = tuple(Phase)  # an index, because calling the enumeration costs two microseconds
 _MOVING = (Phase.RAMP, Phase.CLOSE, Phase.RUN)
@@ -47,12 +49,7 @@ class GraspLoop:
     """
 
     def __init__(
-        self,
-        bundle: Bundle,
-        policy: Policy,
-        clock: Callable[[], int],
-        *,
-        mode: str = 'sim',
+        self, bundle: Bundle, policy: Policy, clock: Callable[[], int], *, mode: str = 'sim',
         fused: FusedStep | None = None,
     ) -> None:
         """Prepare in IDLE.
@@ -92,7 +89,7 @@ class GraspLoop:
         self.score = 0.0
         self.counts = dict.fromkeys(('ticks', 'skipped', 'repeated', 'touch_masked', 'inferences', 'holds'), 0)
         self.latency_ms, self.cpu_ms = Recent(), Recent()
-        self.cpu_total_s = 0.0
+        self.cpu_total_s = self._cpu_s = 0.0
 
     @property
     def phase(self) -> Phase:
@@ -181,9 +178,8 @@ class GraspLoop:
                 None if fresh is None else fresh.valid[None], last_action=self._action)
         except ObservationError as error:
             self._hold(str(error), events)
-            result = self._tick(joints, None, self.controller.target[0], events)
             self._relax(events)
-            return result
+            return self._tick(joints, None, self.controller.target[0], events)
         if whole:  # never seen: the step refuses what the builder refuses
             self._hold('the whole step refused a measurement', events)
         if self.phase in _MOVING:
@@ -220,14 +216,16 @@ class GraspLoop:
             assert isinstance(self.policy, GraphPolicy)
             fused.begin(self.builder, self.controller, self.policy, self._action)
             self._fusing = True
+        if self.builder.grip is not fused.grip:  # somebody has set another one
+            fused.set_grip(self.builder.grip)
         result, holds = Tick(Phase.RUN, joints.stamp_ns, events=events), self.counts['holds']
-        cpu, began = time.thread_time_ns(), time.perf_counter_ns()
+        # Asking for the processor time of a thread costs three microseconds, so it is asked for now and then.
+        cpu, began = time.thread_time_ns() if self._number % CPU_EVERY == 1 else 0, time.perf_counter_ns()
         try:
-            if not fused.run(joints.position, last_target, *((None, None) if fresh is None else (
-                    fresh.pressure, fresh.valid))):
+            touch = (None, None) if fresh is None else (fresh.pressure, fresh.valid)
+            if not fused.run(joints.position, last_target, *touch):
                 return None
-            took = time.perf_counter_ns() - began
-            seen = fused.seen()
+            took, seen = time.perf_counter_ns() - began, fused.seen()
             self._check_values(seen, fused.worst_kpa(), True, fused.score, events)
             if self.counts['holds'] == holds:
                 result.started_ns, result.finished_ns = now, self.clock()
@@ -254,8 +252,7 @@ class GraspLoop:
         except Exception as error:  # whatever a backend throws, the hand holds
             self._failed(error, result.events)
             return None
-        took = time.perf_counter_ns() - began
-        result.finished_ns = self.clock()
+        took, result.finished_ns = time.perf_counter_ns() - began, self.clock()
         extra = getattr(self.policy, 'extra', {})
         return action if self._accepted(action, all_finite(action), took, cpu, extra, result) else None
 
@@ -265,17 +262,19 @@ class GraspLoop:
 
     def _accepted(self, action: Any, finite: bool, took: int, cpu: int, extra: Terms, result: Tick) -> bool:
         """Note what an inference cost and gave; false when the hand has to hold instead of following it."""
-        used = (time.thread_time_ns() - cpu) * 1e-9
         self.counts['inferences'] += 1
-        self.cpu_total_s += used
-        self.cpu_ms.add(used * 1e3)
+        if cpu:
+            self._cpu_s = (time.thread_time_ns() - cpu) * 1e-9
+            self.cpu_ms.add(self._cpu_s * 1e3)
+        self.cpu_total_s += self._cpu_s
         self.latency_ms.add(took / MS)
         if not finite or action.shape != self._action.shape:
             self._hold('the policy returned NaN or infinite actions, or the wrong number of them', result.events)
             return False
         result.action, result.number, result.score = action[0].astype(np.float64), self._number, self.score
         self._number += 1
-        result.extra = self._extra(extra)
+        if self._bounds:
+            result.extra = self._extra(extra)
         if self._sustained('slow', took > self._budget_ns):
             self._hold(f'inference takes {took / MS:.1f} ms, budget {self._budget_ns / MS:g} ms', result.events)
             return False

@@ -48,8 +48,15 @@ class OnnxRuntimeCpu:
         """Nothing to close: memory goes with the object."""
 
 
-def new_session(model: bytes, providers: Sequence[Any] = ('CPUExecutionProvider',)) -> Any:
+def new_session(
+    model: bytes, providers: Sequence[Any] = ('CPUExecutionProvider',), *, reuse: bool = True,
+) -> Any:
     """A session on one thread, without spinning.
+
+    Args:
+        model: the graph.
+        providers: execution providers, the preferred one first.
+        reuse: whether results may share memory; without, a graph of many small results is a microsecond faster.
 
     Raises:
         BundleError: ONNX Runtime refuses the graph.
@@ -59,6 +66,7 @@ def new_session(model: bytes, providers: Sequence[Any] = ('CPUExecutionProvider'
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = _ERRORS_ONLY
+    options.enable_mem_reuse = reuse
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     options.add_session_config_entry('session.inter_op.allow_spinning', '0')
     try:

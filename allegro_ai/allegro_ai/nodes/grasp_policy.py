@@ -25,6 +25,7 @@ from allegro_ai.config import GraspPolicyConfig
 from allegro_ai.contract import check_mode
 from allegro_ai.deployment import warm_up
 from allegro_ai.figures import Figures
+from allegro_ai.fused_step import fuse
 from allegro_ai.grasp import Phase
 from allegro_ai.grasp_loop import MS, GraspLoop
 from allegro_ai.nodes.driver_check import DriverCheck
@@ -66,7 +67,8 @@ class GraspPolicy(ManagedNode):
         if config.mode == 'live' and not policy.backend.faithful:
             raise BundleError(f'backend {config.backend} does not compute the policy; a live hand needs one that does')
         self._warmup_p99_ms = warm_up(bundle, policy, config.warmup)
-        self._loop = GraspLoop(bundle, policy, self._now, mode=config.mode)
+        fused, apart = fuse(bundle, policy)
+        self._loop = GraspLoop(bundle, policy, self._now, mode=config.mode, fused=fused)
         self._loop.builder.set_grip(config.grip)
         named = prefixed(model, config.prefix)
         self._outputs.describe(bundle, named)
@@ -75,8 +77,9 @@ class GraspPolicy(ManagedNode):
         if config.driver and not shadow:
             self._check = DriverCheck(self, config.driver, bundle, config.mode)
         golden = 'golden vectors agree' if policy.backend.faithful else 'does not compute the policy'
+        whole = 'a step is one engine call' if fused is not None else f'steps in numpy ({apart})'
         self.get_logger().info(
-            f'{bundle.name} on {config.backend}: {golden}, inference p99 {self._warmup_p99_ms:.3f} ms, mode '
+            f'{bundle.name} on {config.backend}: {golden}, inference p99 {self._warmup_p99_ms:.3f} ms, {whole}, mode '
             f'{config.mode}; {bundle.signature.text}; on hardware: {bundle.contract["evaluation"]["sim2real"]}')
 
     def activate_hand(self) -> None:
