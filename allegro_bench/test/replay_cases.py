@@ -151,10 +151,18 @@ def stale_positions(inputs):
 
 
 def silent_joints(inputs):
-    """No joint states for 0.2 s while the policy is at work."""
+    """No joint states for 0.2 s while the policy is at work; so the node answers none of that time either."""
     middle = inputs.states.received_ns[len(inputs.states) // 2]
-    keep = (inputs.joints.received_ns < middle) | (inputs.joints.received_ns > middle + 200_000_000)
-    return dataclasses.replace(inputs, joints=chosen(inputs.joints, keep))
+
+    def awake(stream):
+        return chosen(stream, (stream.stamp_ns < middle) | (stream.stamp_ns > middle + 200_000_000))
+    return dataclasses.replace(inputs, joints=awake(inputs.joints), commands=awake(inputs.commands),
+                               states=awake(inputs.states))
+
+
+def missed_by_the_recorder(inputs):
+    """Joint states of 0.2 s are not in the recording, though the node answered them."""
+    return dataclasses.replace(inputs, joints=silent_joints(inputs).joints)
 
 
 def half_rate(inputs):

@@ -7,7 +7,15 @@ import pytest
 from allegro_bench.replay.evaluation import Options, evaluate, examine, lagging, plan_for
 from allegro_bench.replay.intake import read_inputs
 from allegro_bench.replay.runner import run
-from replay_cases import BAG, HAND, PLANTED, linear_bundle, logged_by, swapped_joints
+from replay_cases import (
+    BAG,
+    HAND,
+    PLANTED,
+    linear_bundle,
+    logged_by,
+    missed_by_the_recorder,
+    swapped_joints,
+)
 
 QUICK = Options(paced_s=0.0)
 
@@ -68,6 +76,11 @@ def test_which_fingers_and_when(sound, bundle):
     middle = sound.seconds(sound.states.received_ns[len(sound.states) // 2])
     assert abs(stale['from_s'] - middle) < 0.05
     assert 0.19 < stale['to_s'] - stale['from_s'] < 0.25
+
+
+def test_what_the_recorder_missed_is_not_blamed_on_the_hand(sound, bundle):
+    found = [f for f in findings(missed_by_the_recorder(sound), bundle) if f['topic'].endswith('joint_states')]
+    assert [(f['kind'], f['level']) for f in found] == [('lost_messages', 'warning')]
 
 
 def test_a_policy_that_is_blind_to_touch_is_not_a_touch_policy(sound, tmp_path):

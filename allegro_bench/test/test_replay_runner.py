@@ -122,6 +122,21 @@ def test_a_recording_that_begins_inside_a_grasp_is_still_replayed(logged, bundle
     assert len(replayed(late, bundle)) == len(late.states)
 
 
+def test_steps_that_the_recorder_missed_are_counted_and_the_rest_is_exact(logged, bundle):
+    """Commands and policy_state of single steps are lost; what follows them remembers what is not there."""
+    keep = np.ones(len(logged.states), dtype=bool)
+    keep[[30, 31, 90]] = False
+    gone = logged.states.stamp_ns[~keep]
+    gappy = dataclasses.replace(logged, states=chosen(logged.states, keep),
+                                commands=chosen(logged.commands, ~np.isin(logged.commands.stamp_ns, gone)))
+    plan = plan_for(gappy, bundle)
+    assert len(plan.runs) == 1
+    found = exactness.from_topics(gappy, plan, replayed(gappy, bundle), bundle)
+    assert found['exact'], found
+    assert found['steps'] == found['recorded_steps'] == len(logged.states) - 3
+    assert 0 < found['undetermined'] < 40
+
+
 def test_where_the_node_would_have_held(logged, bundle):
     tip, begin = HAND.tip_taxels[0], logged.states.received_ns[60]
     far = {**bundle.contract['safety'], 'ood_warn': 1e6, 'ood_stop': 1e6}

@@ -14,10 +14,15 @@ import numpy as np
 from allegro_ai.bundle import Bundle
 from allegro_ai.replay import Step, read_step, replay, state_names
 from allegro_description.errors import AllegroError, ConfigError
+from numpy.typing import NDArray
 
-from allegro_bench.replay.inputs import Inputs
+from allegro_bench.replay.inputs import Inputs, Mask
 from allegro_bench.replay.plan import Plan
 from allegro_bench.replay.runner import Trace
+
+REMEMBERING = frozenset(('tactile_tip_rate', 'tactile_tip_trace', 'tactile_tip_contact'))
+ONE_TICK = frozenset(('joint_delta', 'joint_target', 'joint_target_error', 'last_action'))
+"""Terms that depend on the touch of ticks before, and on the very tick before."""
 
 TOLERANCE = 1e-5
 """Largest difference of an action (of ±1) of one engine from that which the node logged."""
@@ -101,39 +106,56 @@ def _why(steps: Sequence[Step], first: int, inputs: Inputs) -> str:
 
 
 def from_topics(inputs: Inputs, plan: Plan, trace: Trace, bundle: Bundle) -> dict[str, Any]:
-    """Observations, actions and targets of the offline runner on the topics against those that the node logged."""
+    """Observations, actions and targets of the offline runner on the topics against those that the node logged.
+
+    Which touch sample each tick of the close used is not logged, and some terms remember it for a while. Steps at the
+    beginning of a run, or after a joint state that was lost, at which only such terms differ are ``undetermined``: they
+    are counted and not judged.
+    """
     state = plan.state[trace.tick]
-    here = state >= 0
     inside = np.array([plan.runs[r][3] for r in trace.run], dtype=bool)
     memory = bundle.contract['runtime']['history']['steps'] > 1 or bool(bundle.contract['runtime']['state'])
-    judged = here & ~(inside & memory)
-    result: dict[str, Any] = {'steps': int(judged.sum()), 'recorded_steps': len(inputs.states or ()), 'terms': [],
-                              'largest_action': None, 'largest_target_rad': None, 'exact': None, 'first_s': None,
-                              'reason': None}
+    rows = np.flatnonzero((state >= 0) & ~(inside & memory))
+    result: dict[str, Any] = {'steps': len(rows), 'recorded_steps': len(inputs.states or ()), 'undetermined': 0,
+                              'terms': [], 'largest_action': None, 'largest_target_rad': None, 'exact': None,
+                              'first_s': None, 'reason': None}
+    off = {name: np.abs(trace.observation[name][rows] - logged[state[rows]].astype(np.float32)).max(axis=1)
+           for name in bundle.inputs if (logged := inputs.columns(name)) is not None}
+    judged = ~_undetermined(plan, trace, rows, {name: ~(values <= TOLERANCE) for name, values in off.items()})
+    result['undetermined'] = int((~judged).sum())
     if not judged.any():
         return result | {'reason': 'no step of the recorded policy could be replayed from the topics'}
-    rows = np.flatnonzero(judged)
     wrong = np.zeros(len(rows), dtype=bool)
-    for name in bundle.inputs:
-        logged = inputs.columns(name)
-        if logged is None:
-            continue
-        off = np.abs(trace.observation[name][rows] - logged[state[rows]].astype(np.float32)).max(axis=1)
-        bad = ~(off <= TOLERANCE)
+    for name, values in off.items():
+        bad = judged & ~(values <= TOLERANCE)
         wrong |= bad
-        result['terms'].append({'term': name, 'largest': float(off.max()), 'differs': int(bad.sum()), 'first_s': float(
-            trace.time_s[rows[np.flatnonzero(bad)[0]]]) if bad.any() else None})
+        result['terms'].append({'term': name, 'largest': float(values[judged].max()), 'differs': int(bad.sum()),
+                                'first_s': float(trace.time_s[rows[bad][0]]) if bad.any() else None})
     for key, mine, logged in (('largest_action', trace.action, inputs.columns('action')),
                               ('largest_target_rad', trace.target, inputs.columns('target'))):
         if logged is not None:
-            off = np.abs(mine[rows] - logged[state[rows]]).max(axis=1)
-            result[key] = float(off.max())
-            wrong |= ~(off <= TOLERANCE)
+            values = np.abs(mine[rows] - logged[state[rows]]).max(axis=1)
+            result[key] = float(values[judged].max())
+            wrong |= judged & ~(values <= TOLERANCE)
     result['exact'] = not bool(wrong.any())
     if wrong.any():
-        first = int(rows[np.flatnonzero(wrong)[0]])
-        names = [t['term'] for t in result['terms'] if t['differs'] and t['first_s'] == float(trace.time_s[first])]
-        result |= {'first_s': float(trace.time_s[first]), 'reason': (
+        first = float(trace.time_s[rows[wrong][0]])
+        names = [t['term'] for t in result['terms'] if t['differs'] and t['first_s'] == first]
+        result |= {'first_s': first, 'reason': (
             f'{", ".join(names)} rebuilt from the topics is not what the node saw' if names else
             'the observations agree, the answer does not')}
+    return result
+
+
+def _undetermined(plan: Plan, trace: Trace, rows: NDArray[np.intp], differs: dict[str, Mask]) -> Mask:
+    """Of the steps ``rows``: those at which only terms differ that remember what the recording does not hold."""
+    result = np.zeros(len(rows), dtype=bool)
+    unsettled, run = False, -1
+    for k, step in enumerate(rows):
+        lost = bool(plan.lost[trace.tick[step]])
+        unsettled = unsettled or lost or int(trace.run[step]) != run
+        run = int(trace.run[step])
+        excused = REMEMBERING | ONE_TICK if lost else REMEMBERING
+        names = {name for name, values in differs.items() if values[k]}
+        unsettled = result[k] = unsettled and bool(names) and names <= excused
     return result

@@ -68,11 +68,14 @@ def describe(inputs: Inputs, plan: Plan, bundle: Bundle) -> dict[str, Any]:
 
 def _free(inputs: Inputs, plan: Plan) -> Index:
     """Ticks with neighbours on both sides, known targets, and no cell pressed before or after."""
-    known = np.isfinite(plan.previous).all(axis=1) & np.isfinite(plan.answer).all(axis=1)
+    if len(plan) < 3:
+        return np.zeros(0, dtype=np.intp)
+    before: Mask = np.asarray(np.isfinite(plan.previous).all(axis=1))
+    after: Mask = np.asarray(np.isfinite(plan.answer).all(axis=1))
     pressed: Mask = np.zeros(len(plan), dtype=bool)
     if inputs.touch is not None:
         felt = np.where(inputs.touch.valid, inputs.touch.values, 0.0).max(axis=1)
         pressed = np.asarray((plan.touch >= 0) & (felt[np.maximum(plan.touch, 0)] > PRESSED_PA))
-    free = known[1:-1] & np.isfinite(plan.previous[2:]).all(axis=1) & ~pressed[1:-1] & ~pressed[2:] & ~pressed[:-2]
-    moved: Mask = np.asarray(np.diff(inputs.joints.stamp_ns[plan.joint]) > 0)
-    return np.flatnonzero(free & moved[:-1] & moved[1:]) + 1 if len(plan) > 2 else np.zeros(0, dtype=np.intp)
+    free = before[1:-1] & after[1:-1] & before[2:] & ~pressed[1:-1] & ~pressed[2:] & ~pressed[:-2]
+    later = np.diff(inputs.joints.stamp_ns[plan.joint])
+    return np.flatnonzero(free & (later[:-1] > 0) & (later[1:] > 0)) + 1

@@ -90,8 +90,8 @@ def _errors(inputs: Inputs, plan: Plan) -> list[Finding]:
     plus = True
     if seen is None:
         seen, plus = inputs.columns('joint_target'), False
-    own = inputs.columns('target')
-    if seen is None or own is None or not plan.recorded_ticks or len(rows) < 10:
+    own, numbers = inputs.columns('target'), inputs.column('run/number')
+    if seen is None or own is None or numbers is None or not plan.recorded_ticks or len(rows) < 10:
         return []
     state = plan.state[rows]
     chained = state > 0
@@ -99,8 +99,6 @@ def _errors(inputs: Inputs, plan: Plan) -> list[Finding]:
     seen = seen[state]
     # What policy_state itself says was the target before: independent of joint_commands.
     before = own[state - 1]
-    numbers = inputs.column('run/number')
-    assert numbers is not None
     follows = numbers[state] == numbers[state - 1] + 1
     rows, state, seen, before = rows[follows], state[follows], seen[follows], before[follows]
     position = inputs.joints.values

@@ -26,6 +26,9 @@ CONTACT_PA = 1500.0
 CONTACT_S = 0.1
 """Without ``policy_state``, the policy is taken to act while two cells are pressed, for at least this long."""
 
+QUIET_TICKS = 10
+"""So many ticks without an inference end a run, in recordings that do not count their steps."""
+
 NEAR_SAMPLES = 8
 """How far from the newest touch sample the one that the node used is looked for: threads and clocks differ a little."""
 
@@ -43,6 +46,7 @@ class Plan:
         previous: target in force before the tick, rad; NaN where none is known.
         answer: target that was recorded in answer to it, rad; NaN where none is known.
         state: row of ``inputs.states``, -1: the recorded policy made no inference at this tick.
+        lost: whether the joint state of the tick before it is not in the recording, so that its memory is unknown.
         runs: (first tick, first tick of RUN, end, begun inside) of each stretch of a policy at work.
     """
 
@@ -54,6 +58,7 @@ class Plan:
     previous: Float
     answer: Float
     state: Index
+    lost: Mask
     runs: tuple[tuple[int, int, int, bool], ...]
 
     def __len__(self) -> int:
@@ -81,19 +86,21 @@ def make_plan(inputs: Inputs, period_s: float, rate_tolerance: float) -> Plan:
 
 
 def _recorded(inputs: Inputs) -> tuple[Stamps, Stamps, Float]:
-    """Stamp, arrival and target of each recorded tick; a repeated tick (same stamp) counts once."""
-    source = inputs.commands if inputs.commands is not None and len(inputs.commands) else None
-    if source is None:
-        targets = inputs.columns('target')
-        if inputs.states is None or targets is None:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(inputs.model.joints)))
-        return inputs.states.stamp_ns, inputs.states.received_ns, targets
-    stamps, first = np.unique(source.stamp_ns, return_index=True)
-    return stamps, source.received_ns[first], source.values[first]
+    """Stamp, arrival and target of each recorded tick, by its command or its ``policy_state``; a repeated one once."""
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(inputs.model.joints))))]
+    if inputs.commands is not None:
+        found.append((inputs.commands.stamp_ns, inputs.commands.received_ns, inputs.commands.values))
+    targets = inputs.columns('target')
+    if inputs.states is not None and targets is not None:
+        found.append((inputs.states.stamp_ns, inputs.states.received_ns, targets))
+    stamps, received, values = (np.concatenate(columns) for columns in zip(*found, strict=True))
+    unique, first = np.unique(stamps, return_index=True)
+    return unique, received[first], values[first]
 
 
 def _from_ticks(inputs: Inputs, period_ns: int, stamps: Stamps, received: Stamps, answers: Float) -> Plan:
     known = inputs.joints.row_of(stamps) >= 0
+    lost = np.concatenate([[False], ~known[:-1]])[known]
     stamps, received, answers = stamps[known], received[known], answers[known]
     state = _rows(inputs.states, stamps)
     now = received.copy()
@@ -106,12 +113,14 @@ def _from_ticks(inputs: Inputs, period_ns: int, stamps: Stamps, received: Stamps
         now -= round(float(np.median((received - started)[timed]))) if timed.any() else 0
         now[timed] = started[timed]
     now = np.maximum(now, stamps)
-    near = np.concatenate([[False], np.diff(stamps) < GAP_PERIODS * period_ns])
+    number = _numbers(inputs, state)
+    near = np.concatenate([[False], np.diff(stamps) < GAP_PERIODS * period_ns]) | _continuing(number)
+    lost = np.asarray(lost | np.concatenate([[False], (number[1:] > 0) & (number[1:] != number[:-1] + 1)]))
     previous = np.full_like(answers, np.nan)
     previous[1:][near[1:]] = answers[:-1][near[1:]]
     touch = inputs.touch.newest(now) if inputs.touch is not None else np.full(len(stamps), -1, dtype=np.intp)
     return Plan('the ticks of the recorded controller, by the stamps of its commands', True, now,
-                inputs.joints.row_of(stamps), _used(inputs, touch, state), previous, answers, state,
+                inputs.joints.row_of(stamps), _used(inputs, touch, state), previous, answers, state, lost,
                 _runs(inputs, near, state, now))
 
 
@@ -154,28 +163,45 @@ def _used(inputs: Inputs, touch: Index, state: Index) -> Index:
     return result
 
 
+def _numbers(inputs: Inputs, state: Index) -> NDArray[np.float64]:
+    """Steps since RUN began at each tick, -1 where there was no inference.
+
+    Recordings that do not count their steps begin a run where an inference follows many ticks without one.
+    """
+    counted = inputs.column('run/number')
+    if counted is not None:
+        return np.where(state >= 0, counted[np.maximum(state, 0)], -1.0)
+    result, quiet = np.full(len(state), -1.0), QUIET_TICKS
+    for tick, row in enumerate(state):
+        if row >= 0:
+            result[tick] = 0.0 if quiet >= QUIET_TICKS else result[max(tick - 1 - quiet, 0)] + 1
+        quiet = 0 if row >= 0 else quiet + 1
+    return result
+
+
+def _continuing(number: NDArray[np.float64]) -> Mask:
+    """Ticks that belong to the run of the tick before them, however long the pause between."""
+    return np.concatenate([[False], (number[1:] > 0) & (number[1:] == number[:-1] + 1)])
+
+
 def _runs(inputs: Inputs, near: Mask, state: Index, now: Stamps) -> tuple[tuple[int, int, int, bool], ...]:
-    stretches = list(pairwise([*np.flatnonzero(~near).tolist(), len(near)]))
-    numbers = inputs.column('run/number')
     found = []
-    if numbers is not None and (state >= 0).any():
-        number = np.where(state >= 0, numbers[np.maximum(state, 0)], -1)
-        for begin, end in stretches:
-            first = begin
-            working = np.flatnonzero(state[begin:end] >= 0) + begin
-            starts = [int(t) for i, t in enumerate(working) if i == 0 or number[t] == 0]
-            for start, stop in pairwise([*starts, end]):
-                last = int(working[working < stop].max()) + 1
-                found.append((first, start, last, bool(number[start] != 0)))
-                first = last
-    elif inputs.touch is not None:
-        pressed = _pressed(inputs, now)
+    if (state >= 0).any():
+        number, free = _numbers(inputs, state), 0
+        working = np.flatnonzero(state >= 0)
+        fresh = np.concatenate([[True], number[working[1:]] <= number[working[:-1]]])
+        for start, stop in pairwise([*working[fresh].tolist(), len(state)]):
+            pauses = np.flatnonzero(~near[:start + 1])
+            first = max(free, int(pauses[-1]) if len(pauses) else 0)
+            free = int(working[working < stop].max()) + 1
+            found.append((first, start, free, bool(number[start] != 0)))
+    else:
+        stretches = pairwise([*np.flatnonzero(~near).tolist(), len(near)])
+        pressed = _pressed(inputs, now) if inputs.touch is not None else np.ones(len(now), dtype=bool)
         for begin, end in stretches:
             for a, b in _stretches_of(pressed[begin:end]):
                 if (now[begin + b - 1] - now[begin + a]) * 1e-9 >= CONTACT_S:
                     found.append((begin, begin + a, begin + b, True))
-    else:
-        found = [(begin, begin, end, True) for begin, end in stretches]
     return tuple((a, b, c, inside) for a, b, c, inside in found if c - b >= LEAST_STEPS)
 
 
@@ -210,4 +236,4 @@ def _from_grid(inputs: Inputs, period_ns: int, why: str) -> Plan:
     answer[:-1][near[1:]] = previous[1:][near[1:]]
     state = np.full(len(now), -1, dtype=np.intp)
     return Plan(f'a grid of the bundle\'s own period, because {why}', False, now, joint, touch, previous, answer, state,
-                _runs(inputs, near, state, now))
+                np.zeros(len(now), dtype=bool), _runs(inputs, near, state, now))

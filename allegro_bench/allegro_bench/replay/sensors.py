@@ -22,11 +22,11 @@ STEP_TOLERANCE, MULTIPLES = 0.25, 0.95
 """A baseline that drifts blurs the steps a little, and single odd changes are allowed."""
 
 PRESSED_PA = 1500.0
-FROZEN_S = 0.4
-"""A pressed cell jitters by its quantum every few samples; one that repeats for so long while pressed is frozen."""
+LEAST_FROZEN_S, FROZEN_S = 0.05, 1.0
+"""A pressed cell jitters by its quantum every few samples; one that repeats for so long meanwhile is frozen."""
 
-FROZEN_TIMES = 4.0
-"""It must also repeat so many times longer than any other pressed cell ever does."""
+FROZEN_TIMES = 2.0
+"""It must also repeat so many times longer than any other cell does while others change."""
 
 DEAD_S, DEAD_FALL_PA = 1.0, 500.0
 SATURATION_PA = 60_000.0
@@ -118,19 +118,14 @@ def _scales(inputs: Inputs, stream: Stream) -> list[Finding]:
 
 
 def _frozen(inputs: Inputs, stream: Stream) -> list[Finding]:
-    """Cells that repeat one value while pressed, far longer than pressed cells do."""
-    pressed = stream.values - np.nanmin(stream.values, axis=0) > PRESSED_PA
-    longest = [_longest(stream, stream.values[:, i], pressed[:, i]) for i in range(stream.values.shape[1])]
+    """Cells that repeat one value while pressed, though other cells change meanwhile, far longer than others do."""
+    longest = [_repeated(stream, i) for i in range(stream.values.shape[1])]
     found = []
     for i, taxel in enumerate(inputs.model.taxels):
         lasted, begin, end = longest[i]
         rest = max((other[0] for k, other in enumerate(longest) if k != i), default=0.0)
-        if lasted < FROZEN_S or lasted < FROZEN_TIMES * min(rest, FROZEN_S):
+        if lasted < max(FROZEN_S, FROZEN_TIMES * rest):
             continue
-        during = slice(begin, end + 1)
-        others = np.delete(stream.values[during], i, axis=1)
-        if not (np.ptp(others, axis=0) > PRESSED_PA).any():
-            continue  # nothing at all happened meanwhile
         found.append(Finding(
             'frozen_taxel', 'fault', stream.topic, float(inputs.seconds(stream.received_ns[begin])),
             float(inputs.seconds(stream.received_ns[end])),
@@ -140,16 +135,21 @@ def _frozen(inputs: Inputs, stream: Stream) -> list[Finding]:
     return found
 
 
-def _longest(stream: Stream, column: Float, pressed: np.ndarray) -> tuple[float, int, int]:
-    """Duration (s), first and last row of the longest run of one value while pressed."""
+def _repeated(stream: Stream, cell: int) -> tuple[float, int, int]:
+    """Duration (s), first and last row of the longest repetition of a pressed cell while other cells change."""
+    column = stream.values[:, cell]
+    pressed = column - np.nanmin(column) > PRESSED_PA
     same = np.concatenate([[False], (np.diff(column) == 0) & pressed[1:]])
     edges = np.diff(np.concatenate([[0], same.astype(np.int8), [0]]))
     begins, ends = np.flatnonzero(edges == 1) - 1, np.flatnonzero(edges == -1) - 1
-    if not len(begins):
-        return 0.0, 0, 0
     lasted = (stream.received_ns[ends] - stream.received_ns[begins]) * 1e-9
-    k = int(np.argmax(lasted))
-    return float(lasted[k]), int(begins[k]), int(ends[k])
+    for k in np.argsort(-lasted, kind='stable'):
+        if lasted[k] < LEAST_FROZEN_S:
+            break
+        others = np.delete(stream.values[begins[k]:ends[k] + 1], cell, axis=1)
+        if (np.ptp(others, axis=0) > PRESSED_PA).any():
+            return float(lasted[k]), int(begins[k]), int(ends[k])
+    return 0.0, 0, 0
 
 
 def _dead(inputs: Inputs, raw: Stream) -> list[Finding]:

@@ -198,9 +198,11 @@ def determinism(document: Document) -> list[Row]:
             return f'n/a: {p["determinism"]["reason"]}'
         if t['exact'] is None:
             return f'n/a: {t["reason"]}'
-        return f'{t["steps"]} of {t["recorded_steps"]} steps: action {number(t["largest_action"])}, target ' \
-            f'{number(t["largest_target_rad"])} rad off' + ('' if t['exact'] else
-                                                           f'; differs from {t["first_s"]:.2f} s on: {t["reason"]}')
+        words = f'{t["steps"]} of {t["recorded_steps"]} steps: action {number(t["largest_action"])}, target ' \
+            f'{number(t["largest_target_rad"])} rad off'
+        if t['undetermined']:
+            words += f'; {t["undetermined"]} not judged, because what they remember was not recorded'
+        return words if t['exact'] else f'{words}; differs from {t["first_s"]:.2f} s on: {t["reason"]}'
 
     rows = _rows(working(document), ('two replays', lambda p: 'equal bit by bit' if p['determinism']['bit_equal'] else
                                      'not equal'), ('node equals offline runner, from the topics', topics))
