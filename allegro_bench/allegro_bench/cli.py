@@ -24,6 +24,7 @@ COMMANDS = (
     'allegro_bench.running.commands',
     'allegro_bench.quality.commands',
     'allegro_bench.results.commands',
+    'allegro_bench.bags.commands',
     'allegro_bench.dataset_commands',
     'allegro_bench.replay.commands',
     'allegro_bench.meters.commands',

@@ -1,11 +1,16 @@
 """The recorder as a process on a graph: every message, every type, every hash; and how it ends."""
 
 import collections
+import json
 import os
 import signal
 import time
 
 import pytest
+import yaml
+from allegro_ai.bundle import find_bundle
+from allegro_ai.contents import read_contents
+from allegro_ai.integrity import fingerprint
 from allegro_bench.bags.recovery import recover
 from allegro_description.model import load_hand
 from allegro_description.ros.testing import require_graph, spin_until
@@ -14,6 +19,7 @@ require_graph()
 
 from allegro_bench.nodes.discovery import type_name  # noqa: E402
 from allegro_description.ros import interfaces  # noqa: E402
+from allegro_description.ros.convert import diagnostic_array  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from rosbags.highlevel import AnyReader  # noqa: E402
 from rosbags.typesys import Stores, get_typestore  # noqa: E402
@@ -205,3 +211,34 @@ def test_a_place_that_cannot_be_written_is_one_sentence(graph, tmp_path):
     assert recorder.wait(15.0) == 2
     assert 'cannot make the bag' in recorder.output
     assert 'Traceback' not in recorder.output
+
+
+def test_record_is_one_command_and_says_what_it_lost(graph, tmp_path):
+    recorder = graph.start('allegro_bench.cli', 'record', '--output-dir', str(tmp_path), '--topics', '/gravity', '/chat')
+    assert recorder.wait_for('recording to'), recorder.output
+    publishers(graph.node(), [interfaces.GRAVITY])
+    assert recorder.stop() == 0, recorder.output
+    assert '0 dropped because of a slow disk, at least 0 lost' in recorder.output
+    assert set(read(tmp_path / 'bag')[1]) == {'/gravity'}
+
+
+def test_the_bag_says_what_the_nodes_were(graph, tmp_path):
+    node = graph.node('grasp_policy')
+    node.declare_parameter('policy', 'tactile_hold_linear')
+    node.declare_parameter('gains', [1.0, 2.0])
+    recorder = start(graph, tmp_path)
+    (_, publisher), = publishers(node, [interfaces.GRAVITY]).values()
+    array = diagnostic_array(node, 'status', 0, 'IDLE', {'policy': 'tactile_hold_linear-0.1.0', 'mode': 'sim'})
+    out = node.create_publisher(interfaces.DIAGNOSTICS.type, '/diagnostics', 10)
+    end = time.monotonic() + 20.0
+    facts = {}
+    while not {'policy', 'bundle_sha256', 'parameters /grasp_policy'} <= set(facts) and time.monotonic() < end:
+        out.publish(array)
+        spin_until(node, lambda: False, 0.2)
+        described = yaml.safe_load((tmp_path / 'bag' / 'metadata.yaml').read_text())
+        facts = described['rosbag2_bagfile_information']['custom_data']
+    assert recorder.stop() == 0, recorder.output
+    assert facts['policy'] == 'tactile_hold_linear-0.1.0'
+    assert json.loads(facts['parameters /grasp_policy'])['gains'] == [1.0, 2.0]
+    assert facts['bundle_sha256'] == fingerprint(read_contents(find_bundle('tactile_hold_linear')))
+    assert facts['hand_sha256'] == HAND.sha256
