@@ -8,25 +8,20 @@ import pytest
 from allegro_bench.config import ProfilerConfig
 from allegro_bench.energy import EnergyRecorder, meter_overhead, together, window
 from allegro_bench.evidence import known_joules
-from allegro_bench.evidence.fake_meters import (
-    RANGE_UJ,
-    FakeHwmonPower,
-    FakeIna3221,
-    FakeNvml,
-    FakePowercap,
-    FakeShelly,
-    FakeStat,
-    Load,
-    Stage,
-)
+from allegro_bench.evidence.fake_meters import FakeNvml, FakeShelly
+from allegro_bench.evidence.fake_source import Load, Stage
+from allegro_bench.evidence.fake_sysfs import RANGE_UJ, FakeHwmonPower, FakeIna3221, FakePowercap, FakeStat
 from allegro_bench.live import Live
 from allegro_bench.meters.meter import Channel, Sample, headline
 from allegro_bench.meters.none import NoMeter
 from allegro_bench.meters.powercap import PowercapMeter
+from allegro_bench.meters.sampled import SampledPower
 from allegro_bench.results.document import new_document
 from allegro_bench.results.summary import summarise
 from allegro_bench.session import Session
 from allegro_description.model import load_hand
+from hypothesis import given
+from hypothesis import strategies as st
 
 from allegro_bench import carbon
 
@@ -268,6 +263,20 @@ def test_overhead_is_the_ratio_of_on_and_off_whatever_drifts():
     assert found['ratio'] == pytest.approx((1.15 + 0.05) / 1.15)
     assert found['reported']
     assert not meter_overhead(lambda on: 2.0)['reported']
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 0.9), st.floats(0.0, 100.0)), min_size=1, max_size=30))
+def test_power_between_readings_is_a_straight_line(steps):
+    """Exact for any power that is one, however irregular the readings."""
+    watts, now, known = [50.0], 0.0, 0.0
+    source = SampledPower(lambda: watts[-1], 100.0, now)
+    for pause, power in steps:
+        known += pause * (watts[-1] + power) / 2
+        watts.append(power)
+        now += pause
+        found = source.update(now)
+    assert found.faults == 0
+    assert found.joules == pytest.approx(known, abs=1e-9)
 
 
 def test_load_in_no_proportion_to_sampling_is_summed_within_its_stated_error(tmp_path):

@@ -15,7 +15,9 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 from allegro_bench.evidence import known_joules
-from allegro_bench.evidence.fake_meters import FakeBattery, FakeIna3221, FakeNvml, FakeOrinAgx, FakePerf, Load, Stage
+from allegro_bench.evidence.fake_meters import FakeNvml, FakePerf
+from allegro_bench.evidence.fake_source import Load, Stage
+from allegro_bench.evidence.fake_sysfs import FakeBattery, FakeIna3221, FakeOrinAgx
 from allegro_bench.meters import METERS, log_commands
 from allegro_bench.meters.estimate import EstimateMeter
 from allegro_bench.meters.external import ExternalMeter

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from allegro_bench.energy import EnergyRecorder
-from allegro_bench.evidence.fake_meters import FAKES, RANGE_UJ, Fake, FakePowercap, Load, Stage
+from allegro_bench.evidence.fake_meters import FAKES
+from allegro_bench.evidence.fake_source import Fake, Load, Stage
+from allegro_bench.evidence.fake_sysfs import RANGE_UJ, FakePowercap
 from allegro_bench.load import run_periodic
 from allegro_bench.meters.sampled import window_error
 from allegro_bench.results.blocks import numbers

@@ -70,7 +70,7 @@ class Ina3221Meter(SourceMeter):
                     self._of(name), LIMIT_W, clock(), frozen_s=FROZEN_S, sign_of_life=lambda: self._last)
             except (OSError, ValueError) as error:
                 raise ConfigError(f'INA3221 rail {name} cannot be read: {error}') from error
-        channels = [self._channel(name, total, names) for name in names]
+        channels = [self._channel(name, names) for name in names]
         first = f'ina3221/{total or SUM}'
         channels.sort(key=lambda c: (c.id != first, -len(c.overlaps), c.id))
         super().__init__(channels, sources, clock, INTERVAL_S)
@@ -100,13 +100,10 @@ class Ina3221Meter(SourceMeter):
 
         return watts
 
-    def _channel(self, name: str, total: str | None, names: list[str]) -> Channel:
+    def _channel(self, name: str, names: list[str]) -> Channel:
         def shares(a: str, b: str) -> bool:
-            if total in (a, b) or SUM in (a, b) or INSIDE.get(a) == b or INSIDE.get(b) == a:
-                return True
-            # A rail that nobody here knows may be inside any other.
-            known = {*SIDE_BY_SIDE, *INSIDE}
-            return not {a, b} <= known
+            # Totals and sums hold the others; a rail that nobody here knows may be inside any other.
+            return INSIDE.get(a) == b or INSIDE.get(b) == a or not {a, b} <= {*SIDE_BY_SIDE, *INSIDE}
 
         where = 'sum of ' + ' + '.join(self._parts) if name == SUM else self._rails[name].device
         return Channel(
