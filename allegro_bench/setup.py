@@ -31,6 +31,7 @@ setup(
             'inference_profiler = allegro_bench.nodes.inference_profiler:main',
             'episode_runner = allegro_bench.nodes.episode_runner:main',
             'bag_recorder = allegro_bench.nodes.bag_recorder:main',
+            'bag_player = allegro_bench.nodes.bag_player:main',
             'allegro-bench = allegro_bench.cli:main',
         ],
     },

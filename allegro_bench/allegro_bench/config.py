@@ -83,3 +83,28 @@ class RecorderConfig:
     min_free_mb: float = parameter(
         100.0, 'with less free space than this the recording ends, complete and readable', unit='MB', low=0.0,
         high=1000000.0)
+
+
+@dataclass(frozen=True, slots=True)
+class PlayerConfig:
+    """Parameters of ``bag_player``."""
+
+    bag: str = parameter('', 'folder or file of the bag')
+    rate: float = parameter(1.0, 'seconds of the recording in one second', low=0.01, high=100.0, live=True)
+    loop: bool = parameter(False, 'begin again at the end', live=True)
+    paused: bool = parameter(False, 'stand still', live=True)
+    position_s: float = parameter(
+        -1.0, 'set it to go to that place in the recording; -1 leaves it', unit='s', low=-1.0, high=1e6, live=True)
+    start_s: float = parameter(0.0, 'place to begin at', unit='s', low=0.0, high=1e6)
+    delay_s: float = parameter(
+        1.0, 'wait so long before the first message and after the last, for others to connect', unit='s', low=0.0,
+        high=60.0)
+    clock_hz: float = parameter(100.0, 'rate of /clock', unit='Hz', low=1.0, high=1000.0)
+    topics: tuple[str, ...] = parameter(
+        ('all',), 'topics to play, relative to the hand, * for one level; all stands for everything')
+    live: tuple[str, ...] = parameter(
+        ('none',), 'nodes that run beside the player: what was recorded of theirs goes to recorded/…')
+    from_namespace: str = parameter('', "namespace of the hand's topics in the recording")
+    drive: bool = parameter(
+        False, 'ask the policy to grasp when a recorded episode begins and to release when it ends; waits for it')
+    policy_node: str = parameter('grasp_policy', 'name of the policy node that is driven')

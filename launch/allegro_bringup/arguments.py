@@ -2,7 +2,7 @@
 
 ``hand.launch.py`` takes :class:`HandArgs`, ``grasp.launch.py`` :class:`GraspArgs`, ``profile.launch.py`` and the
 runner ``allegro-demo`` :class:`ProfileArgs`; each has all the arguments of the one before. ``dual_hand.launch.py``
-takes :class:`DualArgs`.
+takes :class:`DualArgs`, ``replay.launch.py`` :class:`ReplayArgs`.
 """
 
 from __future__ import annotations
@@ -109,7 +109,31 @@ class DualArgs:
     log_level: str = parameter('info', 'least severe log message shown', choices=('debug', 'info', 'warn', 'error'))
 
 
-Args = TypeVar('Args', HandArgs, GraspArgs, ProfileArgs, DualArgs)
+@dataclass(frozen=True, slots=True)
+class ReplayArgs:
+    """Arguments of a recording played to the policy node and the profiler. Nothing is commanded, nothing moves."""
+
+    bag: str = parameter('', 'folder or file of the bag')
+    model: str = parameter('v5_sense', 'hand description')
+    side: str = parameter('right', 'which hand', choices=('right', 'left'))
+    prefix: str = parameter('', 'before joint and frame names in the recording')
+    from_namespace: str = parameter('', "namespace of the hand's topics in the recording")
+    namespace: str = parameter('', 'ROS namespace of all nodes')
+    policy: str = parameter('tactile_hold_linear', 'policy bundle: a name that ships with the suite, or a folder')
+    backend: str = parameter('onnxruntime', 'inference backend, see allegro-ai list')
+    device: str = parameter('cpu', 'device that the backend computes on', choices=('cpu',))
+    rate: float = parameter(1.0, 'seconds of the recording in one second', low=0.01, high=100.0)
+    loop: bool = parameter(False, 'begin again at the end, for ever')
+    start: float = parameter(0.0, 'place to begin at', unit='s', low=0.0, high=1e6)
+    profile: bool = parameter(True, 'measure the policy while it runs, and write report and result at the end')
+    output_dir: str = parameter('', 'folder for report and result; empty: runs/<time> where it is started')
+    params_file: str = parameter('', 'YAML file of node parameters; config/parameters.yaml lists them all')
+    viewer: bool = parameter(False, 'show the recorded hand in a browser')
+    viewer_port: int = parameter(8080, 'TCP port of the browser view on 127.0.0.1', low=1024, high=65535)
+    log_level: str = parameter('info', 'least severe log message shown', choices=('debug', 'info', 'warn', 'error'))
+
+
+Args = TypeVar('Args', HandArgs, GraspArgs, ProfileArgs, DualArgs, ReplayArgs)
 
 
 def launch_default(declared: Parameter) -> str:

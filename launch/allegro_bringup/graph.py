@@ -228,14 +228,20 @@ def _managed(args: HandArgs) -> dict[str, Value]:
 
 def _shared(args: HandArgs) -> dict[str, Any]:
     return {
-        'namespace': args.namespace.strip('/'), 'params_files': _params_files(args), 'log_level': args.log_level,
+        'namespace': args.namespace.strip('/'), 'params_files': params_files(args.params_file),
+        'log_level': args.log_level,
     }
 
 
-def _params_files(args: HandArgs) -> tuple[str, ...]:
-    if not args.params_file:
+def params_files(name: str) -> tuple[str, ...]:
+    """Absolute path of the file of parameters, if one is named.
+
+    Raises:
+        ConfigError: it does not exist.
+    """
+    if not name:
         return ()
-    path = Path(args.params_file).expanduser()
+    path = Path(name).expanduser()
     if not path.is_file():
         template = share_dir('allegro_bringup') / 'config' / 'parameters.yaml'
         raise ConfigError(f'params_file {str(path)!r} does not exist; a copy of {template} is a good start')

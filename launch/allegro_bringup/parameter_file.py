@@ -21,6 +21,7 @@ CONFIGURATIONS = {
     'inference_profiler': 'allegro_bench.config:ProfilerConfig',
     'episode_runner': 'allegro_bench.config:RunnerConfig',
     'bag_recorder': 'allegro_bench.config:RecorderConfig',
+    'bag_player': 'allegro_bench.config:PlayerConfig',
     'hand_viewer': 'allegro_description.nodes.viewer_node:ViewerConfig',
 }
 """Node name to its configuration class."""
@@ -40,6 +41,7 @@ LAUNCH_SETS = {
     'inference_profiler': {'model', 'side', 'prefix', 'output_dir'},
     'episode_runner': {'model', 'side', 'prefix', 'output_dir', 'episodes', 'duration_s', 'json'},
     'bag_recorder': {'model', 'side', 'prefix', 'output_dir'},
+    'bag_player': {'bag', 'live', 'drive', 'rate', 'loop', 'start_s', 'from_namespace'},
     'hand_viewer': {'model', 'side', 'prefix', 'port'},
 }
 """Parameters that the graph sets, by node."""

@@ -14,7 +14,7 @@ from allegro_description.errors import ConfigError
 from allegro_description.model import available_hands, load_hand
 
 from allegro_bringup import parameter_file
-from allegro_bringup.arguments import DualArgs, ProfileArgs
+from allegro_bringup.arguments import DualArgs, ProfileArgs, ReplayArgs
 
 BY = 'written by python -m allegro_bringup.readme_tables README.md'
 
@@ -57,6 +57,8 @@ def parameter_tables() -> str:
         '<details><summary>all arguments</summary>', '', markdown_table(ProfileArgs), '', '</details>', '',
         '<details><summary><code>dual_hand.launch.py</code>: two hands</summary>', '', markdown_table(DualArgs), '',
         '</details>', '',
+        '<details><summary><code>replay.launch.py</code>: a recording played to policy and profiler</summary>', '',
+        markdown_table(ReplayArgs), '', '</details>', '',
         '## Node parameters', '',
         '`launch/config/parameters.yaml` holds all of them with their defaults: copy it, keep what you change, pass it '
         'as `params_file`.',

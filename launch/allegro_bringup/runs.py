@@ -6,7 +6,7 @@ import dataclasses
 import time
 from pathlib import Path
 
-from allegro_bringup.arguments import Args, ProfileArgs
+from allegro_bringup.arguments import Args, ProfileArgs, ReplayArgs
 
 
 def new_run_folder(parent: Path) -> Path:
@@ -18,7 +18,7 @@ def new_run_folder(parent: Path) -> Path:
 
 def with_output_dir(args: Args) -> Args:
     """Return the arguments with an empty ``output_dir`` filled in; arguments without one are returned as they are."""
-    if not isinstance(args, ProfileArgs):
+    if not isinstance(args, (ProfileArgs, ReplayArgs)):
         return args
     folder = Path(args.output_dir).expanduser() if args.output_dir else new_run_folder(Path('runs'))
     return dataclasses.replace(args, output_dir=str(folder.resolve()))

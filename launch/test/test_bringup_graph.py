@@ -15,6 +15,7 @@ from allegro_bringup.arguments import (
     GraspArgs,
     HandArgs,
     ProfileArgs,
+    ReplayArgs,
     add_options,
     description,
     from_texts,
@@ -23,13 +24,14 @@ from allegro_bringup.arguments import (
 )
 from allegro_bringup.dual import dual_graph, mount
 from allegro_bringup.graph import NodeSpec, ProcessSpec, grasp_graph, hand_graph, profile_graph
+from allegro_bringup.replaying import replay_graph
 from allegro_bringup.runner import parse
 from allegro_description.config import parameters
 from allegro_description.errors import ConfigError, UnknownName
 from allegro_description.share import share_dir
 
 ONE_HAND = {'hand': (HandArgs, hand_graph), 'grasp': (GraspArgs, grasp_graph), 'profile': (ProfileArgs, profile_graph)}
-LAUNCHES = {**ONE_HAND, 'dual_hand': (DualArgs, dual_graph)}
+LAUNCHES = {**ONE_HAND, 'dual_hand': (DualArgs, dual_graph), 'replay': (ReplayArgs, replay_graph)}
 
 
 def names(specs):
@@ -223,7 +225,8 @@ def test_launch_files_declare_and_start_the_same(launch_file, tmp_path):
     declared = {e.name: e for e in entities if isinstance(e, DeclareLaunchArgument)}
     assert set(declared) == {p.name for p in parameters(args_class)}
     context = LaunchContext()
-    chosen = {'emulate': 'true', 'viewer': 'true', 'namespace': 'right', 'seed': '5', 'output_dir': str(tmp_path)}
+    chosen = {'emulate': 'true', 'viewer': 'true', 'namespace': 'right', 'seed': '5', 'output_dir': str(tmp_path),
+              'bag': str(tmp_path)}
     context.launch_configurations.update({p.name: launch_default(p) for p in parameters(args_class)})
     context.launch_configurations.update({k: v for k, v in chosen.items() if k in declared})
     (opaque,) = (e for e in entities if isinstance(e, OpaqueFunction))
@@ -239,6 +242,16 @@ def test_launch_files_declare_and_start_the_same(launch_file, tmp_path):
             files = [Path(file) for file, is_file in action._Node__expanded_parameter_arguments if is_file]
             (values,) = yaml.safe_load(files[-1].read_text()).values()
             assert values['ros__parameters'] == dict(spec.parameters)
+
+
+def test_a_replayed_policy_commands_nothing_and_takes_its_time_from_the_recording():
+    with pytest.raises(ConfigError, match='bag is empty'):
+        replay_graph(ReplayArgs())
+    policy, profiler, player = replay_graph(ReplayArgs(bag='b', output_dir='o'))
+    assert policy.parameters['mode'] == 'shadow'
+    assert policy.parameters['use_sim_time'] is profiler.parameters['use_sim_time'] is True
+    assert player.parameters['live'] == ('grasp_policy', 'inference_profiler')
+    assert player.ends_run
 
 
 def test_launch_files_hold_no_logic():

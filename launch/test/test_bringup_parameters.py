@@ -3,8 +3,9 @@
 import pytest
 import yaml
 from allegro_bringup import parameter_file
-from allegro_bringup.arguments import ProfileArgs
+from allegro_bringup.arguments import ProfileArgs, ReplayArgs
 from allegro_bringup.graph import NodeSpec, profile_graph
+from allegro_bringup.replaying import replay_graph
 from allegro_description.config import from_mapping, parameters
 from allegro_description.share import share_dir
 
@@ -13,7 +14,8 @@ LIFECYCLE = {'autostart', 'retry', 'retry_s', 'use_sim_time'}
 
 def specs():
     graph = profile_graph(ProfileArgs(output_dir='x', viewer=True, bridge='vendor'))
-    return {spec.name: spec for spec in graph if isinstance(spec, NodeSpec)}
+    player = replay_graph(ReplayArgs(bag='b', output_dir='x'))[-1]
+    return {spec.name: spec for spec in (*graph, player) if isinstance(spec, NodeSpec)}
 
 
 def test_the_file_is_what_the_code_would_write():
