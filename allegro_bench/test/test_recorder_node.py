@@ -214,7 +214,8 @@ def test_a_place_that_cannot_be_written_is_one_sentence(graph, tmp_path):
 
 
 def test_record_is_one_command_and_says_what_it_lost(graph, tmp_path):
-    recorder = graph.start('allegro_bench.cli', 'record', '--output-dir', str(tmp_path), '--topics', '/gravity', '/chat')
+    wanted = ('--topics', '/gravity', '/chat')
+    recorder = graph.start('allegro_bench.cli', 'record', '--output-dir', str(tmp_path), *wanted)
     assert recorder.wait_for('recording to'), recorder.output
     publishers(graph.node(), [interfaces.GRAVITY])
     assert recorder.stop() == 0, recorder.output
@@ -227,7 +228,7 @@ def test_the_bag_says_what_the_nodes_were(graph, tmp_path):
     node.declare_parameter('policy', 'tactile_hold_linear')
     node.declare_parameter('gains', [1.0, 2.0])
     recorder = start(graph, tmp_path)
-    (_, publisher), = publishers(node, [interfaces.GRAVITY]).values()
+    publishers(node, [interfaces.GRAVITY])
     array = diagnostic_array(node, 'status', 0, 'IDLE', {'policy': 'tactile_hold_linear-0.1.0', 'mode': 'sim'})
     out = node.create_publisher(interfaces.DIAGNOSTICS.type, '/diagnostics', 10)
     end = time.monotonic() + 20.0

@@ -100,7 +100,8 @@ def inspect(path: Path, profile: str = 'auto', namespace: str | None = None) -> 
     return {
         'path': str(path), 'storage': found.storage, 'files': dict(found.files),
         'begin': when(begin) if begin else None, 'seconds': round((end - begin) * 1e-9, 3),
-        'profile': found.profile, 'hand': found.hand, 'namespace': found.namespace, 'prefix': found.prefix, 'metadata': dict(found.metadata),
+        'profile': found.profile, 'hand': found.hand, 'namespace': found.namespace,
+        'prefix': found.prefix, 'metadata': dict(found.metadata),
         'streams': [health[kind].row(kind, topics[kind])
                     for kind in sorted(health, key=lambda k: (order[k.split('/')[0]], k))],
         'not_read': [{'topic': s.topic, 'type': s.type, 'messages': s.count} for s in found.streams if not s.kind],
