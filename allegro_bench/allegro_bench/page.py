@@ -23,7 +23,8 @@ p { margin: 6px 0; max-width: 88ch; }
 .degraded { border-color: #c98a00; background: #fff7e3; } .degraded b { color: #855b00; }
 .invalid { border-color: #c2410c; background: #fdece4; } .invalid b { color: #9a330a; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 16px 0 4px; }
-.card { border: 1px solid var(--line); border-radius: 6px; padding: 10px 14px 12px; background: #fff; }
+.card { border: 1px solid var(--line); border-radius: 6px; padding: 10px 14px 12px; background: #fff;
+  min-width: 0; overflow-wrap: anywhere; }
 .card .name { color: var(--dim); font-size: 13px; }
 .card .value { font-size: 24px; font-weight: 600; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .card .small { color: var(--dim); font-size: 12.5px; line-height: 1.35; }

@@ -1,20 +1,26 @@
 """Verify: an honest result passes; every planted cheat is caught and called by its name."""
 
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from allegro_bench.evidence.planted_cheats import CHEATS, caught
 from allegro_bench.latency import NEVER, ticks
 from allegro_bench.results import blocks, intervals
 from allegro_bench.results.document import load, save_ticks, ticks_of, write
 from allegro_bench.results.summary import summarise
-from allegro_bench.results.validity import judge
+from allegro_bench.results.validity import UNUSABLE, judge
 from allegro_bench.results.verify import verify
 from allegro_description.errors import ConfigError
+from allegro_description.share import share_dir
 from bench_result import METER, MS, PERIOD, closed_loop, make
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from allegro_bench import results
 
 A, B = 'onnxruntime/fp32', 'openvino/fp32'
 
@@ -316,3 +322,17 @@ def test_no_result_at_all_is_one_sentence(tmp_path):
         verify(tmp_path)
     (tmp_path / 'result.json').write_text(json.dumps({'schema': {'name': 'allegro_bench.result', 'version': '1.0'}}))
     assert {p.code for p in verify(tmp_path)} == {'schema'}
+
+
+@pytest.mark.parametrize('cheat', CHEATS, ids=lambda c: c.__name__)
+def test_every_cheat_of_the_evidence_has_its_name(honest, cheat):
+    assert CHEATS[cheat] in caught(honest, cheat)
+
+
+def test_the_protocol_names_every_code():
+    """Codes of verify and those that make a run invalid stand in the public document."""
+    text = (share_dir('allegro_bench') / 'docs/protocol.md').read_text()
+    source = ''.join((Path(results.__file__).parent / f'{name}.py').read_text() for name in ('verify', 'schedule'))
+    codes = set(re.findall(r"(?:Problem|problem)\('([a-z_]+)'", source)) | UNUSABLE
+    assert len(codes) > 30
+    assert not [code for code in sorted(codes) if f'`{code}`' not in text]

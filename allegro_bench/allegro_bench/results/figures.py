@@ -27,6 +27,7 @@ from allegro_bench.results.intervals import known
 MARKS = {'p50': 'circle', 'p90': 'diamond', 'p99': 'square', 'p999': 'triangle-up'}
 NAMES = {'p50': 'median', 'p90': 'p90', 'p99': 'p99', 'p999': 'p99.9'}
 SYMBOLS = {'pass': 'circle', 'fail': 'x', 'inconclusive': 'diamond', 'not_run': 'circle-open', None: 'circle-open'}
+MANY = (*CYCLE, '#AA4499', '#117733', '#882255', '#B8860B', '#332288', '#7A9E1F')
 LEGEND = 14
 """Height that a name in the legend is given."""
 EACH = 160
@@ -35,11 +36,13 @@ EACH = 160
 
 def colours(names: Sequence[str]) -> dict[str, str]:
     """One colour for each backend, the same in every figure."""
-    return {name: CYCLE[i % len(CYCLE)] for i, name in enumerate(names)}
+    return {name: MANY[i % len(MANY)] for i, name in enumerate(names)}
 
 
 def _log_x(figure: Any, low: float, high: float, title: str) -> None:
     marks = log_ticks(low, high)
+    if np.log10(high / low) > 1.5:  # a phone has room for so many labels only
+        marks = [m for m in marks if f'{m:e}'.startswith('1.0')]
     figure.update_xaxes(type='log', tickvals=marks, ticktext=[f'{m:g}' for m in marks], title_text=title,
                         range=[np.log10(low / 1.4), np.log10(high * 1.4)])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ from allegro_bench.results.cost import summed
 from allegro_bench.results.document import CACHE_DISTINCT, CACHE_REPEATED, REPORT_FILE, load, ticks_of
 from allegro_bench.results.intervals import known
 from allegro_bench.statistics import figures as digits
+
+FEW = 3
+"""So many things of a kind are told one by one at the top."""
 
 MEANING = {
     'valid': 'Valid: no reservation was found.',
@@ -106,21 +109,44 @@ def render(document: Mapping[str, Any], folder: Path) -> str:
 def _head(document: Mapping[str, Any]) -> str:
     run, work, validity = document['run'], document['workload'], document['validity']
     status, system = validity['status'], document['system']
-    sentences = []
-    for entry in document['summary']:
-        p99 = entry['response_ms']['p99']
-        sentences.append(f'{entry["backend"]}: p99 {tables.estimate(p99, " ms")}'
-                         + (f', {entry["miss"]["missed"]} of {entry["miss"]["n"]} ticks missed'
-                            if entry['miss']['missed'] else ''))
+    sentences = _sentences(document['summary'])
     what = (f'{work["name"]} at {work["control_rate_hz"]:g} Hz, deadline {work["deadline_ms"]:g} ms; '
             f'{", ".join(str(p) for p in (system["cpu"]["model"], system["host_class"]) if p) or "machine unknown"}; '
             f'{run["created_utc"][:10]}; profile {run["profile"]}.')
-    listing = ''.join(
-        f'<li><code>{escape(r["code"])}</code> <span class="dim">{escape(r["where"])}</span><br>{escape(r["detail"])}'
-        f'<br><span class="remedy">{escape(r["recommendation"])}</span></li>' for r in validity['reasons'])
+    listing = ''.join(_reason(alike) for alike in _grouped(validity['reasons']))
     listing = f'<ul class="reasons">{listing}</ul>' if listing else ''
     return (f'<h1>Inference benchmark</h1>{paragraph(what, "dim")}<div class="verdict {status}"><b>{status.upper()}</b>'
             f'{escape("; ".join(sentences))}{". " if sentences else ""}{MEANING[status]}</div>{listing}')
+
+
+def _sentences(summary: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The headline: each backend, or, of many, the range."""
+    known_ones = [e for e in summary if known(e['response_ms']['p99']) is not None]
+    missed, ticks = (sum(e['miss'][k] for e in summary) for k in ('missed', 'n'))
+    if len(known_ones) <= FEW:
+        found = [f'{e["backend"]}: p99 {tables.estimate(e["response_ms"]["p99"], " ms")}' for e in known_ones]
+    else:
+        ranked = sorted(known_ones, key=lambda e: float(e['response_ms']['p99']['value']))
+        ends = [f'{digits(e["response_ms"]["p99"]["value"])} ms ({e["backend"]})' for e in (ranked[0], ranked[-1])]
+        found = [f'{len(summary)} backends, response p99 from {ends[0]} to {ends[1]}']
+    return [*found, f'{missed} of {ticks} ticks missed'] if ticks else found
+
+
+def _grouped(reasons: Sequence[Mapping[str, str]]) -> list[list[Mapping[str, str]]]:
+    """Reasons of one code and one remedy together, in the order in which they were met."""
+    found: dict[tuple[str, str], list[Mapping[str, str]]] = {}
+    for one in reasons:
+        found.setdefault((one['code'], one['recommendation']), []).append(one)
+    return list(found.values())
+
+
+def _reason(alike: Sequence[Mapping[str, str]]) -> str:
+    first = alike[0]
+    details = ''.join(f'<br>{escape(r["detail"])}' for r in alike[:FEW])
+    more = f'<br><span class="dim">and {len(alike) - FEW} more of this kind, in result.json</span>' \
+        if len(alike) > FEW else ''
+    return (f'<li><code>{escape(first["code"])}</code> <span class="dim">{escape(", ".join(r["where"] for r in alike))}'
+            f'</span>{details}{more}<br><span class="remedy">{escape(first["recommendation"])}</span></li>')
 
 
 def _cards(document: Mapping[str, Any]) -> str:
