@@ -3,6 +3,7 @@
 Each cheat is planted in a copy of a result that was really measured, by somebody careful: afterwards summary,
 comparisons and verdict are computed again, hashes and counts fit, so that only what the cheat cannot hide is left to
 be found.
+"""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def compare(one: Path, two: Path, *, force: bool = False, paired: bool = False, 
     """
     a, b = load(one), load(two)
     same = one.resolve() == two.resolve()
-    reasons = [] if same and a['validity']['status'] != INVALID else refusals(a, b, energy=energy)
+    reasons = refusals(a, b, energy=energy)[:1] if same else refusals(a, b, energy=energy)
     for name, folder in (('A', one),) if same else (('A', one), ('B', two)):
         problems = verify(folder)
         if problems:
