@@ -10,14 +10,20 @@ from collections.abc import Sequence
 from allegro_description.errors import AllegroError
 
 EPILOG = """examples:
-  allegro-bench report runs/2026-01-31_10-00-00     write report.html from result.json and the .npz files again
-  allegro-bench verify runs/2026-01-31_10-00-00     compute every number again from the raw ticks and compare
-  allegro-bench export-lerobot BAG --output DIR     episodes of a bag as a LeRobot dataset
-  allegro-bench meters                              which energy meters work on this machine, and why others do not
-  allegro-bench env                                 the machine as it is written into results, with reservations
+  allegro-bench run --plan                        what a run would measure here, and how long it takes
+  allegro-bench run L1b --profile quick           every inference backend at the control rate; run --help has more
+  allegro-bench quality RESULT                    does the grasp still succeed with each backend, at its own speed?
+  allegro-bench verify RESULT                     compute every number again from the raw ticks and compare
+  allegro-bench compare RESULT [RESULT]           the backends of one result, or two results
+  allegro-bench report RESULT                     write report.html again
+  allegro-bench meters                            which energy meters work on this machine, and why others do not
+  allegro-bench env                               the machine as it is written into results, with reservations
+  allegro-bench replay BAG --help                 a recording through policy bundles
+  allegro-bench export-lerobot BAG --output DIR   episodes of a bag as a LeRobot dataset
 
-A run folder is what the node inference_profiler writes (parameter output_dir):
-result.json, ticks.npz (every tick), series.npz (traces), report.html.
+RESULT is a folder that allegro-bench run wrote (result.json, every tick in ticks/, report.html), or that the node
+inference_profiler wrote on a live robot (result.json, ticks.npz, series.npz, report.html).
+Each command has its own --help.
 exit codes: 0 done, 1 verify found differences, 2 it could not be done (one sentence says why)"""
 
 COMMANDS = (

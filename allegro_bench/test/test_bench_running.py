@@ -5,6 +5,7 @@ import errno
 import json
 import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from allegro_bench.running.bench import is_steady
 from allegro_bench.running.engines import NULL, engine
 from allegro_bench.running.order import order
 from allegro_bench.running.profiles import PROFILES, profile
+from allegro_bench.running.recorded import observations_of
 from allegro_bench.running.reserve import FILE, Reserve, bytes_of, disk_full
 from allegro_bench.running.workload import section, workload
 from allegro_description.errors import ConfigError, UnknownName
@@ -283,6 +285,22 @@ def test_recorded_observations(quick, rung, tmp_path, capsys):
     np.savez(path, other=np.zeros(3))
     assert bench(rung, tmp_path / 'b', '--observations', str(path), '--blocks', '1') == 1
     assert 'holds no input/observation' in json.dumps(results.load(tmp_path / 'b')['validity'])
+
+
+def test_a_bag_becomes_the_observations_of_each_tick(tmp_path):
+    pytest.importorskip('mcap')
+    bag = Path(__file__).parent / 'recordings' / 'held_box'
+    model = load_hand()
+    with np.load(observations_of(str(bag), model, 50.0, tmp_path)) as arrays:
+        position, pressure, valid = arrays['position'], arrays['pressure'], arrays['valid']
+    assert position.shape == (len(position), len(model.joints))
+    assert pressure.shape == valid.shape == (len(position), len(model.taxels))
+    assert len(position) > 50
+    assert np.isfinite(position).all()
+    assert np.isfinite(pressure).all()
+    assert pressure.max() > 1000, 'the box is held'
+    with pytest.raises(ConfigError, match='no such file'):
+        observations_of(str(tmp_path / 'nothing'), model, 50.0, tmp_path)
 
 
 def test_a_plan_says_what_it_would_do_and_measures_nothing(quick, rung, tmp_path, capsys):

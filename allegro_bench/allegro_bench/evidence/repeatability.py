@@ -118,16 +118,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for kind in KINDS:
             found = spread([r[kind] for r in result['repeated']])
             print(f'  {kind:<9} p50 {found["mean_us"]:8.1f} us, coefficient of variation {found["cv"]:.1%}')
-    covered, ratios = 0, []
+    covered, ratios, widths = 0, [], []
     with prepared(args.policy, args.rate_hz, args.pair_ticks) as bench:
         for run in range(args.runs):
             found_a, found_b = with_itself(bench, args.backend, args.pairs, args.seed + run, fresh=args.fresh)
             ratio = paired_ratio(found_a, found_b)
-            covered += ratio.lo is not None and ratio.hi is not None and ratio.lo <= 1.0 <= ratio.hi
             ratios.append([ratio.value, ratio.lo, ratio.hi])
+            if ratio.lo is not None and ratio.hi is not None:
+                covered += ratio.lo <= 1.0 <= ratio.hi
+                widths.append(ratio.hi / ratio.lo)
     if args.runs:
         result |= {'ratios': ratios, 'covered': covered, 'fresh': args.fresh, 'pairs': args.pairs}
-        widths = [hi / lo for _, lo, hi in ratios]
         print(f'the backend with itself, {args.pairs} pairs of {args.pair_ticks} ticks, '
               f'{"a process for each block" if args.fresh else "a process for each run"}: the interval covers 1 in '
               f'{covered} of {args.runs} runs, {words(wilson(covered, args.runs))}; its median width is a factor '

@@ -118,10 +118,10 @@ class Bench:
         thaw = frozen()
         k = 0
         while True:
-            run = run_periodic(lambda i, base=k: self.step(base + i), self.clock, period_ns=period, count=WINDOW,
-                               on_overrun=self.chosen.on_overrun, before=lambda i, base=k: self.step.before(base + i))
+            run = run_periodic(self._shifted(self.step, k), self.clock, period_ns=period, count=WINDOW,
+                               on_overrun=self.chosen.on_overrun, before=self._shifted(self.step.before, k))
             k += WINDOW
-            windows.append(np.sort(run.response_ns()) * 1e-6)
+            windows.append(np.sort(run.response_ns().astype(np.float64)) * 1e-6)
             now_s = (time.monotonic_ns() - first) * 1e-9
             steady = is_steady(windows)
             if (steady and k >= ticks and now_s >= seconds) or now_s >= cap_s:
@@ -129,6 +129,11 @@ class Bench:
         thaw()
         medians = [float(np.median(w)) for w in windows]
         return {'ticks': k, 'seconds': now_s, 'steady': steady, 'medians_ms': medians, 'held': self.step.held}
+
+    @staticmethod
+    def _shifted(work: Callable[[int], None], base: int) -> Callable[[int], None]:
+        """``work`` for ticks that are counted from ``base``."""
+        return lambda k: work(base + k)
 
     def block(self, buffer: StampBuffer, seed: int, sample_seed: int, *, null: bool) -> Callable[[], dict[str, Any]]:
         """Prepare a block; what is returned runs it.

@@ -54,7 +54,8 @@ def add_commands(commands: Any) -> None:
                          help='ticks released while busy are dropped, or worked off in order (default: %(default)s)')
     command.add_argument('--bare', action='store_true', help='leave out what is before and after the policy')
     command.add_argument('--observations', default='synthetic', metavar='FILE',
-                         help='.npz with position, pressure, valid, or with input/<term> (default: synthetic, by seed)')
+                         help='a bag, or an .npz with position, pressure and valid, or with input/<term> '
+                              '(default: synthetic, by seed)')
     command.add_argument('--meter', default='auto', metavar='LIST', help='energy meters (default: %(default)s)')
     command.add_argument('--zone', metavar='CODE', help='country whose grid the carbon is computed with; no default')
     command.add_argument('--intensity', type=float, metavar='G', help='your own grid intensity, g CO2e per kWh')
@@ -79,7 +80,7 @@ def _run(given: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix='allegro_bench_') as scratch:
         path = _ladder(given, Path(scratch)) if is_rung(given.policy) else given.policy
-        return _measure(given, path)
+        return _measure(given, path, Path(scratch))
 
 
 def _ladder(given: argparse.Namespace, scratch: Path) -> str:
@@ -91,7 +92,7 @@ def _ladder(given: argparse.Namespace, scratch: Path) -> str:
     return str(answer['path'])
 
 
-def _measure(given: argparse.Namespace, path: str) -> int:
+def _measure(given: argparse.Namespace, path: str, scratch: Path) -> int:
     from allegro_ai.bundle import load_bundle
     from allegro_description.model import load_hand
 
@@ -101,14 +102,18 @@ def _measure(given: argparse.Namespace, path: str) -> int:
     from allegro_bench.running import plan
     from allegro_bench.running.engines import NULL, engine, reference, usable
     from allegro_bench.running.profiles import profile
+    from allegro_bench.running.recorded import observations_of
     from allegro_bench.running.run import Run
     from allegro_bench.running.setup import Setup
-    from allegro_bench.running.workload import is_rung, workload
+    from allegro_bench.running.workload import SYNTHETIC, is_rung, workload
 
     bundle = load_bundle(path, load_hand(given.model, given.side))
+    source = given.observations
+    if source != SYNTHETIC:
+        source = observations_of(source, bundle.model, given.rate_hz or 1.0 / bundle.period_s, scratch)
     chosen = workload(bundle, given.policy if is_rung(given.policy) else bundle.name, rate_hz=given.rate_hz,
                       deadline_ms=given.deadline_ms, on_overrun=given.on_overrun, bare=given.bare,
-                      source=given.observations)
+                      source=source)
     if given.backends == 'all':
         engines, left = usable(bundle)
     else:
@@ -132,7 +137,7 @@ def _measure(given: argparse.Namespace, path: str) -> int:
         raise ConfigError(f'{folder} holds a result already; choose another --output')
     with EnergyRecorder(open_meters(given.meter)) as recorder:
         if recorder.reason:
-            print(f'energy     none: {recorder.reason}')
+            print('energy     none: no meter works here; allegro-bench meters says why')
         run = Run(setup, folder, recorder)
         document = run.carry_out()
     return _told(document, folder, interrupted=run.interrupted)

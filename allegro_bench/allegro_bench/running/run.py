@@ -146,7 +146,7 @@ class Run:
             if idle:
                 self._loaded_idle(opened, opened.buffers[1], seed)
             if calls:
-                bench.cache_test(opened, *opened.buffers[-2:], seed, plan.CACHE_S)
+                bench.cache_test(opened, opened.buffers[-2], opened.buffers[-1], seed, plan.CACHE_S)
             done = True
         finally:
             # A process that took long to load is kept for the next block, with its memory wiped.
