@@ -125,6 +125,9 @@ class EnergyRecorder:
         self.reason = '' if self.channels else '; '.join(m.reason for m in meters if m.reason)
         self.guard_s = min((m.guard_s for m in meters), default=3600.0)
         self._due = [clock() + m.guard_s for m in self._meters]
+        self._last: list[dict[str, Sample]] = [{} for _ in self._meters]
+        self._failed, self._why = [0] * len(self._meters), [''] * len(self._meters)
+        self._failing = [False] * len(self._meters)
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -214,9 +217,22 @@ class EnergyRecorder:
         return found
 
     def _read(self, index: int, meter: Meter) -> Mapping[str, Sample]:
-        found = meter.read()
+        try:
+            self._last[index] = dict(meter.read())
+            # The sums that stood still while it failed begin no window: one more fault parts them from what follows.
+            self._failed[index] += self._failing[index]
+            self._failing[index] = False
+        except Exception as error:  # a meter of somebody else may raise anything; it must not cost the others
+            self._failed[index] += 1
+            self._failing[index] = True
+            self._why[index] = f'the meter failed: {type(error).__name__}: {error}'
         self._due[index] = self._clock() + meter.guard_s
-        return found
+        failed = self._failed[index]
+        if not failed:
+            return self._last[index]
+        known = {c.id: self._last[index].get(c.id, Sample(0.0)) for c in meter.channels}
+        return {k: replace(s, faults=s.faults + failed, problem=s.problem or self._why[index])
+                for k, s in known.items()}
 
     def _run(self) -> None:
         while not self._stop.wait(max(0.001, self.poll())):

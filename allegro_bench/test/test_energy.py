@@ -148,6 +148,34 @@ def test_a_channel_that_disappears_is_named():
     assert 'disappeared' in found.problems['a']
 
 
+def test_a_meter_that_raises_costs_only_itself(tmp_path):
+    stage, other = Stage(FakePowercap, tmp_path / 'a'), Stage(FakeNvml, tmp_path / 'b')
+    good, broken = other.read, [False]
+
+    def read():
+        other.now = stage.now
+        if broken[0]:
+            raise RuntimeError('a plug-in of somebody else')
+        return good()
+
+    other.read = read
+    recorder = EnergyRecorder([stage, other], clock=lambda: stage.now, sleep=stage.sleep)
+    before = recorder.mark()
+    elapse(stage, recorder, 10.0)
+    broken[0] = True
+    middle = recorder.mark()
+    elapse(stage, recorder, 10.0)
+    broken[0] = False
+    last = recorder.mark()
+    for first, second in ((before, middle), (middle, last), (before, last)):
+        found = window(first, second)
+        assert found.joules['package-0'] is not None
+        assert found.joules['gpu0'] is None
+    assert 'a plug-in of somebody else' in window(before, middle).problems['gpu0']
+    elapse(stage, recorder, 10.0)
+    assert recorder.window(last, recorder.mark()).joules['gpu0'] is not None
+
+
 def test_power_is_read_ten_times_per_second_and_counters_hardly(tmp_path):
     counted = {}
     for kind in (FakePowercap, FakeHwmonPower):
