@@ -60,13 +60,12 @@ def test_nor_without_policy_state_or_raw_touch(sound, bundle):
 @pytest.mark.parametrize('name', PLANTED)
 def test_a_planted_fault_is_named(sound, bundle, name):
     plant, kind, topic = PLANTED[name]
-    found = [f for f in findings(plant(sound), bundle) if f['kind'] == kind and f['level'] == 'fault']
+    faults = [f for f in findings(plant(sound), bundle) if f['level'] == 'fault']
+    found = [f for f in faults if f['kind'] == kind]
     assert found, f'{name} was not found'
     assert any(f['topic'].endswith(topic) for f in found)
     assert all(f['remedy'] for f in found)
-    others = {k for _, k, _ in PLANTED.values()} - {kind}
-    assert not [f for f in findings(plant(sound), bundle) if f['kind'] in others and f['level'] == 'fault'], \
-        'and it is not taken for another one'
+    assert {f['kind'] for f in faults} == {kind}, 'and it is not taken for another one'
 
 
 def test_which_fingers_and_when(sound, bundle):
@@ -112,3 +111,14 @@ def test_a_dead_and_a_saturated_cell(sound, bundle):
     raw[200, tip], raw[201, tip] = 99_000, 0
     found = findings(dataclasses.replace(sound, raw=dataclasses.replace(sound.raw, values=raw)), bundle)
     assert any(f['kind'] == 'saturated_taxel' for f in found)
+
+
+def test_joint_states_that_arrive_too_late_all_the_time(sound, bundle):
+    """Stamped a tenth of a second before they arrive: clocks that differ, or a slow relay."""
+    def older(stream):
+        return dataclasses.replace(stream, stamp_ns=stream.stamp_ns - 100_000_000)
+    late = dataclasses.replace(sound, joints=older(sound.joints), commands=older(sound.commands),
+                               states=older(sound.states))
+    found = [f for f in findings(late, bundle) if f['kind'] == 'stale_joint_states']
+    assert [f['level'] for f in found] == ['fault']
+    assert '100 ms old' in found[0]['text'] or '101 ms old' in found[0]['text']

@@ -45,8 +45,12 @@ def recorded_steps(inputs: Inputs, bundle: Bundle) -> list[Step]:
         raise ConfigError('policy_state was not recorded, so it cannot be shown that the node answered as the offline '
                           'runner does; record grasp_policy/policy_state')
     if tuple(state_names(bundle)) != inputs.state_names:
+        if inputs.controller == bundle.name:
+            odd = ', '.join(sorted(set(state_names(bundle)) ^ set(inputs.state_names))[:3]) or 'another order'
+            raise ConfigError(f'policy_state was recorded by another version of the suite or of {bundle.name}: its '
+                              f'columns differ ({odd}); record it again')
         raise ConfigError(f'policy_state was recorded with {inputs.controller or "another policy"}, not with '
-                          f'{bundle.name}: other terms')
+                          f'{bundle.name}')
     if inputs.controller and inputs.controller != bundle.name:
         raise ConfigError(f'policy_state was recorded with {inputs.controller}, not with {bundle.name}')
     return [read_step(bundle, int(stamp), inputs.state_names, values)

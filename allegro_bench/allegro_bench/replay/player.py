@@ -38,7 +38,8 @@ TEMPLATE = """
 <div class="controls"><button id="play">play</button>
 <label>speed <select id="speed"><option value="0.25">1/4</option><option value="1" selected>1</option>
 <option value="4">4</option></select></label><label>orange <select id="wanted"></select></label></div>
-<p class="said" id="said"></p></div>
+<p class="said" id="said"></p>
+<p class="note">Circles: touch cells, redder and larger with pressure; white and red-rimmed: not valid.</p></div>
 <div><div class="controls"><label>joints of <select id="finger"></select></label>
 <button id="all">whole recording</button></div><div id="panels"></div></div></div>
 """
@@ -215,7 +216,6 @@ document.addEventListener('DOMContentLoaded', function () {
       var per = (data.hand.measured[i].length / 3 - 1) / data.fingers.length;
       var q = project(data.hand.measured[i], f * per + per, c); pen.fillText(name, q[0] + 9, q[1] - 5);
     });
-    pen.fillText('circles: touch cells, redder and larger with pressure', 8, c.h - 8);
   }
   function tell() {
     var said = get('said'); said.textContent = '';

@@ -43,7 +43,8 @@ def verdicts(policy: Mapping[str, Any]) -> tuple[list[str], list[str]]:
             f'warning ({far["warn"]:g}), {far["above_stop"]:.0%} beyond its stop ({far["stop"]:g})')
     timing = policy['latency']
     if timing['measured'] and not timing['met']:
-        say(LATE, f'{timing["miss"]["missed"]} of {timing["miss"]["n"]} steps later than {timing["deadline_ms"]:g} ms, '
+        say(LATE, f'{timing["miss"]["missed"]} of {timing["miss"]["n"]} steps later than {timing["deadline_ms"]:g} ms '
+            'on this machine as it was loaded, '
             f'{timing["over_budget"]:.1%} of the steps over the budget of {timing["budget_ms"]:g} ms')
     reason = _differs(policy)
     if reason:
