@@ -6,6 +6,8 @@ STYLE = """
 .openloop { font-size: 17px; font-weight: 600; border-left: 6px solid #0b5c92; padding: 6px 14px; background: #eef5fa; }
 .judged { border: 1px solid var(--line); border-radius: 6px; padding: 8px 16px 10px; margin: 12px 0; }
 .judged h3 { margin: 2px 0 4px; font-size: 16px; } .judged ul { margin: 4px 0; padding-left: 20px; }
+.finding { border-left: 4px solid; padding: 2px 0 2px 14px; margin: 10px 0; max-width: 96ch; }
+.finding p { margin: 2px 0; } .finding b { margin: 0 6px; }
 .player { display: grid; grid-template-columns: minmax(280px, 360px) minmax(0, 1fr); gap: 18px; margin-top: 10px; }
 .stage { position: sticky; top: 8px; align-self: start; background: #fff; }
 .stage canvas { width: 100%; height: 340px; border: 1px solid var(--line); border-radius: 6px; touch-action: pan-y;
@@ -25,8 +27,8 @@ STYLE = """
 @media (max-width: 760px) {
   main { padding: 16px 14px 40px; } h1 { font-size: 22px; }
   .player { grid-template-columns: minmax(0, 1fr); gap: 10px; }
-  .stage { border-bottom: 1px solid var(--line); padding-bottom: 4px; z-index: 2; top: 0; }
-  .stage canvas { height: 190px; } .said { min-height: 2.6em; max-height: 3.9em; overflow: auto; }
+  .stage { position: static; border-bottom: 1px solid var(--line); padding-bottom: 4px; }
+  .stage canvas { height: 250px; } .said { min-height: 2.6em; max-height: 3.9em; overflow: auto; }
   .judged { padding: 8px 12px; } td.w { min-width: 120px; }
 }
 @media print { .stage { position: static; } .controls, .stage input { display: none; } }
@@ -170,19 +172,24 @@ document.addEventListener('DOMContentLoaded', function () {
     });
     pen.restore(); cursor(c);
   }
-  var hand = get('hand'), middle = [0, 0, 0], reach = 1;
-  (function () {
-    var low = [1e9, 1e9, 1e9], high = [-1e9, -1e9, -1e9];
-    data.hand.measured.forEach(function (f) { f.forEach(function (v, i) {
-      low[i % 3] = Math.min(low[i % 3], v); high[i % 3] = Math.max(high[i % 3], v); }); });
-    middle = low.map(function (v, i) { return (v + high[i]) / 2; });
-    reach = Math.max.apply(null, low.map(function (v, i) { return (high[i] - v) / 2; })) * 1.08;
-  })();
-  function project(p, i, c) {
-    var x = p[3 * i] - middle[0], y = p[3 * i + 1] - middle[1], z = p[3 * i + 2] - middle[2];
+  var hand = get('hand'), fitted = null;
+  function turned(p, i) {
+    var x = p[3 * i], y = p[3 * i + 1], z = p[3 * i + 2];
     var a = x * Math.cos(az) + y * Math.sin(az), b = -x * Math.sin(az) + y * Math.cos(az);
-    var scale = Math.min(c.w, c.h) / 2 / reach;
-    return [c.w / 2 + b * scale, c.h / 2 - (z * Math.cos(el) + a * Math.sin(el)) * scale, scale];
+    return [b, z * Math.cos(el) + a * Math.sin(el)];
+  }
+  function fitHand(c) {
+    var frames = data.hand.measured, every = Math.max(1, Math.floor(frames.length / 80)), box = [1e9, 1e9, -1e9, -1e9];
+    for (var f = 0; f < frames.length; f += every) for (var i = 0; i < frames[f].length / 3; i++) {
+      var q = turned(frames[f], i);
+      box = [Math.min(box[0], q[0]), Math.min(box[1], q[1]), Math.max(box[2], q[0]), Math.max(box[3], q[1])];
+    }
+    var scale = Math.min((c.w - 60) / (box[2] - box[0] + 1), (c.h - 40) / (box[3] - box[1] + 1));
+    fitted = { x: (box[0] + box[2]) / 2, y: (box[1] + box[3]) / 2, scale: scale };
+  }
+  function project(p, i, c) {
+    var q = turned(p, i);
+    return [c.w / 2 + (q[0] - fitted.x) * fitted.scale, c.h / 2 - (q[1] - fitted.y) * fitted.scale];
   }
   function bones(points, c, ink, width, alpha) {
     var pen = c.pen, per = (points.length / 3 - 1) / data.fingers.length;
@@ -199,6 +206,7 @@ document.addEventListener('DOMContentLoaded', function () {
   }
   function drawHand() {
     var c = fit(hand), i = Math.max(0, last(data.hand.t, moment + 1e-6)), pen = c.pen;
+    fitHand(c);
     var who = data.hand.wanted[Number(get('wanted').value)];
     bones(data.hand.measured[i], c, null, 7, 1);
     if (who && who.bones[i]) bones(who.bones[i], c, '#D55E00', 2.5, 0.9);

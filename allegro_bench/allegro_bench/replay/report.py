@@ -90,14 +90,15 @@ def _findings(document: Mapping[str, Any]) -> str:
     if not found:
         return section('Findings', paragraph('None: no fault of the recording and none of what is said about the '
                                              'policies was found.'))
-    rows = [[pill(f.level, LEVELS[f.level]), Html(f'<b>{escape(f.kind.replace("_", " "))}</b>'), f.topic or '–', f.when,
-             Html(f'{escape(f.text)}.<br><span class="dim">{escape(f.remedy)}.</span>')] for f in found[:MOST_FINDINGS]]
+    parts = [
+        f'<div class="finding" style="border-color:{LEVELS[f.level]}"><p>{pill(f.level, LEVELS[f.level])}'
+        f'<b>{escape(f.kind.replace("_", " "))}</b> {escape(f.topic + ", " if f.topic else "")}{escape(f.when)}</p>'
+        f'<p>{escape(f.text)}.</p><p class="dim">{escape(f.remedy)}.</p></div>' for f in found[:MOST_FINDINGS]]
     kinds = sorted({f.kind for f in found})
     more = paragraph(f'{len(found) - MOST_FINDINGS} more are in replay.json.', 'note') if len(
         found) > MOST_FINDINGS else ''
     meaning = paragraph('; '.join(f'{k.replace("_", " ")}: {KINDS[k]}' for k in kinds) + '.', 'note')
-    head = [Html(''), 'what', 'topic', 'when', 'details, and what to do']
-    return section('Findings', table(head, rows), more, meaning)
+    return section('Findings', *parts, more, meaning)
 
 
 def _streams(document: Mapping[str, Any]) -> str:
