@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from allegro_ai.bundle import Bundle, load_bundle
@@ -141,6 +142,16 @@ def loaded(scene: Scene) -> Bundle:
     return bundle
 
 
+class Keeper(Protocol):
+    """Keeps pieces over the end of a process; see :class:`allegro_bench.quality.kept.Kept`."""
+
+    def get(self, scene: Scene, who: Candidate, seeds: Sequence[int], /) -> list[Played] | None:
+        """A piece that was finished before, or None."""
+
+    def put(self, scene: Scene, who: Candidate, seeds: Sequence[int], played: Sequence[Played], /) -> None:
+        """Keep a finished piece."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Piece:
     scene: Scene
@@ -153,7 +164,7 @@ def _play_piece(piece: _Piece) -> list[Played]:
 
 
 def play_all(scene: Scene, candidates: Sequence[Candidate], seeds: Sequence[int], workers: Workers,
-             progress: Callable[[int], None] = lambda done: None) -> list[list[Played]]:
+             progress: Callable[[int], None] = lambda done: None, kept: Keeper | None = None) -> list[list[Played]]:
     """Play the same episodes with every candidate.
 
     Args:
@@ -162,19 +173,28 @@ def play_all(scene: Scene, candidates: Sequence[Candidate], seeds: Sequence[int]
         seeds: one per episode, the same for all.
         workers: processes.
         progress: called with the number of episodes that were finished since the last call.
+        kept: where finished pieces are kept, and taken from.
 
     Returns:
         Rows for each candidate, in the order of ``seeds``.
     """
     chunks = [tuple(seeds[i:i + CHUNK]) for i in range(0, len(seeds), CHUNK)]
     futures = {}
+    found: dict[tuple[int, int], list[Played]] = {}
     for at, chunk in enumerate(chunks):     # candidates take turns, so that an early end compares all of them
         for index, one in enumerate(candidates):
-            futures[workers.submit(_play_piece, _Piece(scene, one, chunk))] = (index, at)
-    found: dict[tuple[int, int], list[Played]] = {}
+            before = kept.get(scene, one, chunk) if kept else None
+            if before is None:
+                futures[workers.submit(_play_piece, _Piece(scene, one, chunk))] = (index, at)
+            else:
+                found[index, at] = before
+                progress(len(chunk))
     for future in as_completed(futures):
-        found[futures[future]] = future.result()
-        progress(len(found[futures[future]]))
+        index, at = futures[future]
+        found[index, at] = future.result()
+        if kept:
+            kept.put(scene, candidates[index], chunks[at], found[index, at])
+        progress(len(chunks[at]))
     return [[row for at in range(len(chunks)) for row in found[index, at]] for index in range(len(candidates))]
 
 

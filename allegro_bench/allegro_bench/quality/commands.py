@@ -18,8 +18,8 @@ EPILOG = """examples:
 Each backend's own graph (by its hash) plays TactileHold in lock-step simulation with its own measured response times
 and misses, on the same episodes as the graph as exported without any delay. The result then holds a verdict per
 backend, and CPU seconds and joules per successful grasp.
-exit codes: 0 every candidate passed, 1 one of them did not, 2 it could not be done, 130 stopped by hand (nothing is
-written then)"""
+exit codes: 0 every candidate passed, 1 one of them did not, 2 it could not be done, 130 stopped by hand (what was
+played is kept, the same command goes on)"""
 
 
 def add_commands(commands: Any) -> None:
@@ -61,7 +61,9 @@ def _run(given: argparse.Namespace) -> int:
     from allegro_bench.quality import outcome, rows
     from allegro_bench.quality.candidates import measured
     from allegro_bench.quality.closed_loop import Scene
+    from allegro_bench.quality.episode_file import FOLDER
     from allegro_bench.quality.gate import Gate, Settings
+    from allegro_bench.quality.kept import Kept
     from allegro_bench.quality.noninferiority import PASS
     from allegro_bench.quality.open_loop import recorded
     from allegro_bench.results import document as results
@@ -86,8 +88,13 @@ def _run(given: argparse.Namespace) -> int:
         print('\n' + _plan(gate), flush=True)
     if given.plan:
         return 0
-    with Bar('quality') as bar:
-        gate.play(bar.show)
+    with Kept(given.folder / FOLDER) as kept:
+        try:
+            with Bar('quality') as bar:
+                gate.play(bar.show, kept)
+        except KeyboardInterrupt:
+            print(f'\nstopped; what was played is kept in {kept.path}, the same command goes on', file=sys.stderr)
+            return 130
     env = rows.environment(scene, settings)
     made = [row for one in gate.judged for row in rows.rows_of(
         one, gate.reference.name, settings, env, given.folder, joules.get(one.candidate.name))]

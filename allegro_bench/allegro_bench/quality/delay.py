@@ -86,9 +86,8 @@ class Trace:
             at = int(rng.integers(len(self)))
             block = int(np.searchsorted(ends, at, side='right'))
             first, size = int(ends[block]) - self.lengths[block], self.lengths[block]
-            part = first + (at - first + np.arange(min(run, size))) % size  # round the end: each tick is as likely
-            chosen.append(part)
-            have += part.size
+            chosen.append(first + (at - first + np.arange(run)) % size)     # round the end: each tick is as likely
+            have += run
         places = np.concatenate(chosen)[:count]
         return self.late_ns[places], self.busy_ns[places]
 

@@ -17,7 +17,7 @@ from allegro_ai.tasks.workers import Workers
 from allegro_description.errors import AllegroError, ConfigError
 
 from allegro_bench.quality.candidates import Candidate, reference, why_not
-from allegro_bench.quality.closed_loop import Played, Scene, pairs, play_all
+from allegro_bench.quality.closed_loop import Keeper, Played, Scene, pairs, play_all
 from allegro_bench.quality.noninferiority import FAIL, Difference, difference, pairs_needed
 from allegro_bench.quality.open_loop import EPISODES, Deviation, Sequences, deviation, observed
 
@@ -104,6 +104,7 @@ class Gate:
         self.reference = reference(bundle, candidates[0].period_ns if candidates else 20_000_000)
         self.judged = [Judged(one) for one in candidates]
         self.seconds_per_episode = 0.0
+        self._kept: Keeper | None = None
 
     def look(self, sequences: Sequences | None = None) -> None:
         """The open-loop check of every candidate; one that cannot even answer is not played.
@@ -133,8 +134,10 @@ class Gate:
         share = self.seconds_per_episode / max(1, self.settings.workers)
         return total, total * share if share else None
 
-    def play(self, progress: Callable[[int, int, str], None] = lambda done, total, text: None) -> None:
-        """Play and judge, in one stage or in two."""
+    def play(self, progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+             kept: Keeper | None = None) -> None:
+        """Play and judge, in one stage or in two; pieces that were kept are not played again."""
+        self._kept = kept
         if not self.open:
             return
         with Workers(self.settings.workers) as workers:
@@ -172,7 +175,8 @@ class Gate:
             done += count
             progress(done, total, text)
 
-        rows = play_all(self.scene, [self.reference, *(one.candidate for one in going)], seeds, workers, told)
+        rows = play_all(self.scene, [self.reference, *(one.candidate for one in going)], seeds, workers, told,
+                        self._kept)
         for one, mine in zip(going, rows[1:], strict=True):
             one.reference += rows[0]
             one.played += mine
