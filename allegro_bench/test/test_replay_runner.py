@@ -183,3 +183,21 @@ def test_the_evidence_command_prints_what_it_compared(capsys):
     assert 'held_box' in out
     assert 'compared' in out
     assert code in (0, 2), 'a bundle that ran answers alike; another one is not compared'
+
+
+def test_the_hash_in_the_metadata_says_which_files_ran(logged, bundle):
+    def recorded_as(digest):
+        return dataclasses.replace(logged, sources={'metadata': {'bundle_sha256': digest}})
+    assert exactness.same_files(logged, bundle) is None
+    assert exactness.same_files(recorded_as('unknown: no such folder'), bundle) is None
+    assert exactness.same_files(recorded_as(bundle.fingerprint), bundle) is True
+    other = recorded_as('0' * 64)
+    assert exactness.same_files(other, bundle) is False
+    at = logged.state_names.index('action/joint_3_0')
+
+    def drift(values):
+        values[10:, at] += 0.1
+        return values
+    told = dataclasses.replace(other, states=spoilt(other.states, drift))
+    row = exactness.of_engine(told, bundle, exactness.recorded_steps(told, bundle), 'onnxruntime')
+    assert 'other files' in row['reason']

@@ -183,8 +183,9 @@ def _measured(inputs: Inputs, plan: Plan, bundle: Bundle, policy: Policy, option
 def _determinism(inputs: Inputs, plan: Plan, trace: Trace, bundle: Bundle, policy: Policy,
                  options: Options) -> dict[str, Any]:
     again = run(inputs, plan, bundle, policy, grip=options.grip)
-    result: dict[str, Any] = {'bit_equal': exactness.same(trace, again), 'recorded_policy': False, 'engines': [],
-                              'from_topics': None, 'reason': None, 'tolerance': exactness.TOLERANCE}
+    result: dict[str, Any] = {'bit_equal': exactness.same(trace, again),
+                              'same_files': exactness.same_files(inputs, bundle), 'recorded_policy': False,
+                              'engines': [], 'from_topics': None, 'reason': None, 'tolerance': exactness.TOLERANCE}
     try:
         steps = exactness.recorded_steps(inputs, bundle)
     except AllegroError as error:

@@ -57,6 +57,12 @@ def recorded_steps(inputs: Inputs, bundle: Bundle) -> list[Step]:
             for stamp, values in zip(inputs.states.stamp_ns, inputs.states.values, strict=True)]
 
 
+def same_files(inputs: Inputs, bundle: Bundle) -> bool | None:
+    """Whether the recording names the hash of the bundle's very files; None where it names none."""
+    recorded = str(dict(inputs.sources.get('metadata', {})).get('bundle_sha256', ''))
+    return recorded == bundle.fingerprint if len(recorded) == 64 else None
+
+
 def of_engine(inputs: Inputs, bundle: Bundle, steps: Sequence[Step], engine: str) -> dict[str, Any]:
     """The recorded observations once more through one engine: steps and largest difference of an action."""
     row: dict[str, Any] = {'engine': engine, 'steps': len(steps), 'largest': None, 'exact': None, 'first_step': None,
@@ -78,7 +84,7 @@ def of_engine(inputs: Inputs, bundle: Bundle, steps: Sequence[Step], engine: str
         first = int(np.flatnonzero(whole & ~(differences <= TOLERANCE))[0])
         assert inputs.states is not None
         row |= {'first_step': first, 'first_s': float(inputs.seconds(inputs.states.received_ns[first])),
-                'reason': _why(steps, first, inputs)}
+                'reason': _why(steps, first, inputs, bundle)}
     return row
 
 
@@ -97,12 +103,15 @@ def _whole_runs(steps: Sequence[Step], bundle: Bundle) -> np.ndarray:
     return np.array(result, dtype=bool)
 
 
-def _why(steps: Sequence[Step], first: int, inputs: Inputs) -> str:
+def _why(steps: Sequence[Step], first: int, inputs: Inputs, bundle: Bundle) -> str:
     numbers = [s.number for s in steps]
     if first and numbers[first] not in (0, numbers[first - 1] + 1):
         return f'steps {numbers[first - 1] + 1} to {numbers[first] - 1} of this run are missing in the recording'
     if not all(np.isfinite(v).all() for v in steps[first].observation.values()):
         return 'the recorded observation holds values that are not finite'
+    if same_files(inputs, bundle) is False:
+        return ('the recording ran other files of that bundle (their hash is in its metadata): other weights, or '
+                'another contract')
     if inputs.controller:
         return ('the engine or the weights answer otherwise: another version of the bundle, or another precision '
                 '(the recording says it ran ' + inputs.controller + ')')

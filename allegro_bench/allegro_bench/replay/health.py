@@ -89,8 +89,8 @@ def _touch(inputs: Inputs) -> list[dict[str, Any]]:
 
 def stream_findings(inputs: Inputs, plan: Plan, *, stale_ms: float = OLD_MS) -> list[Finding]:
     """Missing topics, lost messages, old and repeated joint states."""
-    found = [Finding('damage', 'warning', '', None, None, sentence, 'Record again, or trust only what is left')
-             for sentence in inputs.damage]
+    found = [Finding('damage', 'warning', '', None, None, sentence, 'What could be read is evaluated; record again if '
+                     'that is too little') for sentence in inputs.damage]
     found += [Finding('fault_reported', 'warning', '/diagnostics', when, None, text, 'What follows is not an ordinary '
                       'grasp; see the log of that node') for when, text in inputs.faults]
     for stream, topic, level, consequence in (

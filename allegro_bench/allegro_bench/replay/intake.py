@@ -143,7 +143,8 @@ def _controller(recording: Recording) -> str:
         policy = values.get('policy') if isinstance(values, Mapping) else None
         if policy and (not isinstance(values, Mapping) or values.get('mode') != 'shadow'):
             return str(policy)
-    return str(recording.sources.metadata.get('controller', ''))
+    told = recording.sources.metadata
+    return str(told.get('policy', '')) if told.get('policy_mode') not in (None, '', 'shadow') else ''
 
 
 def _facts(recording: Recording) -> dict[str, Any]:

@@ -106,7 +106,8 @@ def difference(document: Document, mode: str) -> list[Row]:
         ('skill against persistence', of(lambda d: number(d['in_distribution']['skill_persistence']))),
         ('skill against the mean target of training', of(lambda d: number(d['in_distribution']['skill_train_mean']))),
         ('mean difference in critical windows (±0.2 s)', of(lambda d: average(d['critical']['mae_rad'], 'rad'))),
-        ('squeeze changes the same way there', of(lambda d: average(d['squeeze_agreement']['share'], '%', 100))),
+        ('mean difference in contact, no event near', of(lambda d: average(d['phases']['contact']['mae_rad'], 'rad'))),
+        ('squeeze changes the same way at events', of(lambda d: average(d['squeeze_agreement']['share'], '%', 100))),
         ('shift at which it agrees best', of(lambda d: 'n/a' if d['lag']['best_steps'] is None else
                                              f'{d["lag"]["best_steps"]} steps')),
     )
@@ -204,8 +205,14 @@ def determinism(document: Document) -> list[Row]:
             words += f'; {t["undetermined"]} not judged, because what they remember was not recorded'
         return words if t['exact'] else f'{words}; differs from {t["first_s"]:.2f} s on: {t["reason"]}'
 
-    rows = _rows(working(document), ('two replays', lambda p: 'equal bit by bit' if p['determinism']['bit_equal'] else
-                                     'not equal'), ('node equals offline runner, from the topics', topics))
+    def files(p: Mapping[str, Any]) -> str:
+        alike = p['determinism']['same_files']
+        return 'no hash recorded' if alike is None else 'the very files that ran' if alike else 'not the files that ran'
+
+    rows = _rows(
+        working(document),
+        ('two replays', lambda p: 'equal bit by bit' if p['determinism']['bit_equal'] else 'not equal'),
+        ('the bundle', files), ('node equals offline runner, from the topics', topics))
     names = list(dict.fromkeys(e['engine'] for p in working(document) for e in p['determinism']['engines']))
     for name in names:
         rows.append((f'logged actions on {name}', [next((_engine(e) for e in p['determinism']['engines'] if e[

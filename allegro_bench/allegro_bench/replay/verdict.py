@@ -16,6 +16,8 @@ CANNOT_SAY = (
     'whether the policy would have held the object: the recorded hand followed somebody\'s targets, and the policy '
     'never saw the consequences of its own',
     'whether a difference from the recording is good or bad: another answer may be the better one',
+    'whether touch cells of two fingers were exchanged, where policy_state was not recorded: pressures alone do not '
+    'show it, joint angles do',
     'anything about averages over fewer than 30 independent segments: neighbouring steps repeat one another',
 )
 
