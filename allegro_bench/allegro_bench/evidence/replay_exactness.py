@@ -1,8 +1,9 @@
 """Is the node's answer the offline runner's? ``python -m allegro_bench.evidence.replay_exactness [--bag BAG …]``.
 
 For each recording, bundle and engine: the recorded observations once more through the engine (steps, largest difference
-of an action), and the recorded topics once more through the whole step (observations, actions, targets). Recordings of
-another bundle are named as such; nothing is skipped in silence.
+of an action), and the recorded topics once more through the whole step (observations, actions, targets): how many steps
+were judged, and how many not, because a term remembers touch that the recording does not hold. Recordings of another
+bundle are named as such; nothing is skipped in silence.
 """
 
 from __future__ import annotations
@@ -36,13 +37,14 @@ def recordings(folder: Path) -> list[Path]:
 def rows(bags: Sequence[Path], bundles: Sequence[str], names: Sequence[str]) -> Iterator[dict[str, Any]]:
     """One row per recording, bundle and engine; one with ``reason`` where there is nothing to compare."""
     for bag in bags:
+        name = f'{bag.parent.name}/{bag.name}' if bag.name == 'bag' else bag.name
         try:
             inputs = read_inputs(bag)
         except AllegroError as error:
-            yield {'recording': bag.name, 'bundle': None, 'engine': None, 'reason': str(error), 'exact': None}
+            yield {'recording': name, 'bundle': None, 'engine': None, 'reason': str(error), 'exact': None}
             continue
         for bundle in bundles:
-            yield from _of_bundle(inputs, bag.name, bundle, names)
+            yield from _of_bundle(inputs, name, bundle, names)
 
 
 def _of_bundle(inputs: Inputs, bag: str, name: str, names: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -55,7 +57,8 @@ def _of_bundle(inputs: Inputs, bag: str, name: str, names: Sequence[str]) -> Ite
         return
     for engine in names:
         found = exactness.of_engine(inputs, bundle, steps, engine)
-        topics: dict[str, Any] = {'steps': 0, 'largest_action': None, 'largest_target_rad': None, 'exact': None}
+        topics: dict[str, Any] = {'steps': 0, 'undetermined': 0, 'largest_action': None, 'largest_target_rad': None,
+                                  'exact': None}
         if found['exact'] is not None:
             plan = plan_for(inputs, bundle)
             policy = bundle.policy(engine)
@@ -64,7 +67,8 @@ def _of_bundle(inputs: Inputs, bag: str, name: str, names: Sequence[str]) -> Ite
         exact = None if found['exact'] is None else bool(found['exact'] and topics['exact'])
         yield row | {
             'bundle': bundle.name, 'engine': engine, 'steps': found['steps'], 'largest': found['largest'],
-            'topic_steps': topics['steps'], 'largest_from_topics': topics['largest_action'],
+            'topic_steps': topics['steps'] - topics['undetermined'], 'not_judged': topics['undetermined'],
+            'largest_from_topics': topics['largest_action'],
             'largest_target_rad': topics['largest_target_rad'], 'exact': exact,
             'reason': found['reason'] or topics.get('reason')}
 
@@ -85,8 +89,8 @@ def main(args: Sequence[str] | None = None) -> int:
     if given.json:
         print(json.dumps({'tolerance': exactness.TOLERANCE, 'rows': found}, indent=1, ensure_ascii=False))
     else:
-        print(f'{"recording":<22} {"bundle":<28} {"engine":<16} {"steps":>6} {"largest":>9} {"topics":>6} '
-              f'{"action":>9} {"target":>9}')
+        print(f'{"recording":<22} {"bundle":<28} {"engine":<16} {"steps":>6} {"largest":>9} {"judged":>6} '
+              f'{"not":>4} {"action":>9} {"target":>9}')
         for row in found:
             print(_line(row))
         bad = sum(not r['exact'] for r in compared)
@@ -98,8 +102,8 @@ def _line(row: dict[str, Any]) -> str:
     head = f'{row["recording"]:<22} {row["bundle"] or "-":<28} {row["engine"] or "-":<16}'
     if row['exact'] is None:
         return f'{head} not compared: {row["reason"]}'
-    numbers = f'{row["steps"]:>6} {row["largest"]:>9.2g} {row["topic_steps"]:>6} {row["largest_from_topics"]:>9.2g} ' \
-        f'{row["largest_target_rad"]:>9.2g}'
+    numbers = f'{row["steps"]:>6} {row["largest"]:>9.2g} {row["topic_steps"]:>6} {row["not_judged"]:>4} ' \
+        f'{row["largest_from_topics"]:>9.2g} {row["largest_target_rad"]:>9.2g}'
     return f'{head} {numbers}' + ('' if row['exact'] else f'  DIFFERS: {row["reason"]}')
 
 
