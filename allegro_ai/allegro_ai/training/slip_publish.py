@@ -39,7 +39,7 @@ BASELINES = (
     Entrant('oracle (sees event and grip)', 'slip_oracle'),
 )
 FIXED = tuple(b.name for b in BASELINES[:-1])
-VALIDATION_FROM, VALIDATION_SEEDS, STATISTICS_SEEDS = 9_990_000, 160, 64
+VALIDATION_FROM, VALIDATION_SEEDS = 9_990_000, 160
 THRESHOLD = 0.5
 HOLD_LEVEL, HOLD_EPISODES = 'L2', 150
 Progress = Callable[[str, int, int], None]
@@ -136,7 +136,7 @@ def publish_slip(
         folder, hand, contract, build_slip_onnx(hand, layout, shipped.run.weights),
         golden_arrays=golden.record(
             acting, golden.random_observations(hand, spec, GOLDEN_SEQUENCES, GOLDEN_STEPS), layout.terms),
-        ood_arrays=ood.fit(_observations(hand, acting, known(VALIDATION_FROM, STATISTICS_SEEDS, 'train'))),
+        ood_arrays=ood.fit(_observations(hand, acting, known(VALIDATION_FROM, VALIDATION_SEEDS, 'train'))),
         evaluation=_sheet(document, alarms, found, success, shipped, blind),
         train={'kind': 'slip_student', 'config': dict(shipped.run.settings), 'curve': shipped.run.curve,
                'teacher': 'allegro_ai.tasks.slip_policies.Oracle', 'object_set': 'train',

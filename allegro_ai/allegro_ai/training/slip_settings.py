@@ -15,6 +15,9 @@ class SlipSettings:
     touch: bool = parameter(True, 'whether the student may feel')
     episodes: int = parameter(
         384, 'seeds drawn for training; those that ask nothing of a grip drop out', low=32, high=9999)
+    drawn_from: int = parameter(
+        -1, 'seed that draws the training episodes, so that runs can share the search for their least grips; -1: seed',
+        low=-1, high=999)
     rounds: int = parameter(5, 'rounds of DAgger', low=1, high=50)
     epochs: int = parameter(12, 'passes over all episodes in each round', low=1, high=200)
     learning_rate: float = parameter(1e-3, 'of Adam', low=1e-6, high=0.1)

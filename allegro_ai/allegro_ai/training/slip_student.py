@@ -115,7 +115,7 @@ def train_student(
         ConfigError: no seed has an episode.
     """
     begin = time.monotonic()
-    first = settings.seed * 10_000
+    first = (settings.seed if settings.drawn_from < 0 else settings.drawn_from) * 10_000
     known = grips_of(hand, range(first, first + settings.episodes), 'train', workers,
                      progress=lambda done, total: progress(f'least grips: {done}/{total} seeds'))
     if not known:

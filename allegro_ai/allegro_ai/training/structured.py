@@ -33,6 +33,11 @@ from allegro_ai.training.random_search import SEEDS_PER_RUN
 
 FILE = 'structured.json'
 LEVELS = ('L2', 'L3')
+MATTER = ('squeeze_fragile', 'squeeze_normal', 'squeeze_robust', 'feedback_fragile', 'proximal', 'proximal_fragile',
+          'distal', 'distal_fragile', 'thumb_medial', 'thumb_distal', 'thumb_opposition', 'motion_hand', 'keep',
+          'pressure_hand', 'relief', 'relief_hand', 'relief_from', 'event_hand')
+"""Numbers that showed an effect in trials by hand (ATTEMPTS.md); a short search moves only these."""
+
 FORCE_SOFT_N, SLIP_SOFT_M, TURN_SOFT_RAD = 0.15, 0.006, 0.2
 LASTING = 0.15          # credit for a dropped object, times the share of the episode that it lasted
 OVER_BUDGET = 20.0      # price of mean torque above the budget, 1/(N·m)
@@ -55,6 +60,7 @@ class StructuredSettings:
     episodes: int = parameter(24, 'episodes of each policy per generation', low=2, high=1000)
     torque_price: float = parameter(2.5, 'price of mean flexion torque', unit='1/(N·m)', low=0.0, high=100.0)
     torque_budget: float = parameter(0.066, 'mean torque above which it costs more', unit='N·m', low=0.0, high=1.0)
+    wide: bool = parameter(False, 'search all numbers, not only those that matter most; takes longer to pay')
     averaged: float = parameter(0.3, 'share of the last generations whose centres are averaged', low=0.0, high=1.0)
 
 
@@ -153,6 +159,11 @@ def policy(hand: HandModel, path: str | Path | None = None, parameters: Any = No
     return StructuredPolicy(hand, start() if parameters is None else np.asarray(parameters, dtype=np.float64))
 
 
+def searched(settings: StructuredSettings) -> NDArray[np.float64]:
+    """Standard deviations of the first trials, 0 where nothing is searched."""
+    return np.asarray(spread(settings.touch) * [settings.wide or name in MATTER for name in NAMES])
+
+
 def merit(outcome: Outcome, limit: float) -> float:
     """How good one episode was, 0 … 1: success with its hard edges made soft."""
     r = outcome.result
@@ -211,7 +222,7 @@ def train(
     if run is None:
         centre = start(settings.touch) if first is None else np.asarray(first)
         run = StructuredRun(settings, VERSION, hand.name, hand_fingerprint(hand),
-                            Evolution(centre, spread(settings.touch)))
+                            Evolution(centre, searched(settings)))
     spent, longest, said = run.wall_s, 0.0, set[str]()
     run.stopped = ''
     while len(run.curve) < settings.generations:

@@ -16,6 +16,7 @@ from allegro_ai.tasks.workers import Workers
 from allegro_ai.training.structured import StructuredSettings, run_name, train
 
 BAR = 20
+FLAGS = ('touch', 'wide')      # settings that are no numbers
 LIMIT_MINUTES = 60.0
 REPORT_EVERY = 5        # generations between lines where nobody watches
 
@@ -24,11 +25,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of one run; sets ``run``."""
     parser.add_argument('--output', type=Path, default=Path('runs/training'), help='folder that holds the runs')
     parser.add_argument('--no-touch', action='store_true', help='the arm that may not use touch')
+    parser.add_argument('--wide', action='store_true', help='search all numbers, not only those that matter most')
     parser.add_argument('--minutes', type=float, default=10.0,
                         help=f'hard limit of wall-clock time, at most {LIMIT_MINUTES:g} (default 10)')
     parser.add_argument('--resume', action='store_true', help='go on from the last generation, if there is one')
     for p in parameters(StructuredSettings):
-        if p.name != 'touch':
+        if p.name not in FLAGS:
             parser.add_argument(f'--{p.name.replace("_", "-")}', type=type(p.default), default=p.default,
                                 help=f'{p.doc}, {p.allowed()} {p.unit} (default {p.default!r})')
     parser.set_defaults(run=run)
@@ -39,8 +41,8 @@ def run(args: argparse.Namespace) -> int:
     if not 0.0 < args.minutes <= LIMIT_MINUTES:
         raise ConfigError(f'--minutes is {args.minutes:g}; a run takes more than 0 and at most {LIMIT_MINUTES:g}')
     hand = load_hand(args.model, args.side)
-    values = {p.name: getattr(args, p.name) for p in parameters(StructuredSettings) if p.name != 'touch'}
-    settings = from_mapping(StructuredSettings, {**values, 'touch': not args.no_touch})
+    values = {p.name: getattr(args, p.name) for p in parameters(StructuredSettings) if p.name not in FLAGS}
+    settings = from_mapping(StructuredSettings, {**values, 'touch': not args.no_touch, 'wide': args.wide})
     folder, live = args.output / run_name(settings), sys.stderr.isatty()
 
     def progress(numbers: dict[str, float], generation: int, elapsed: float) -> None:
