@@ -15,7 +15,7 @@ from allegro_ai.fused_step import fuse
 from allegro_ai.policy import Policy
 
 from allegro_bench import latency
-from allegro_bench.load import Clock, MonotonicClock
+from allegro_bench.load import MonotonicClock
 from allegro_bench.replay.inputs import Inputs
 from allegro_bench.replay.plan import Plan
 from allegro_bench.replay.runner import OWN, run
@@ -27,8 +27,7 @@ LONGEST_PAUSE_NS = 100_000_000
 """Pauses between runs are not waited for."""
 
 
-def describe(inputs: Inputs, plan: Plan, bundle: Bundle, policy: Policy, seconds: float, *,
-             clock: Clock | None = None) -> dict[str, Any]:
+def describe(inputs: Inputs, plan: Plan, bundle: Bundle, policy: Policy, seconds: float) -> dict[str, Any]:
     """The section ``latency`` of the document.
 
     Args:
@@ -37,7 +36,6 @@ def describe(inputs: Inputs, plan: Plan, bundle: Bundle, policy: Policy, seconds
         bundle: the policy's bundle.
         policy: its policy in an engine.
         seconds: how much of the recording is replayed at its own pace; 0: none, and the section says so.
-        clock: real time, or a virtual one for tests.
     """
     period_ns = round(bundle.period_s * 1e9)
     recorded = _recorded(inputs, period_ns)
@@ -45,7 +43,7 @@ def describe(inputs: Inputs, plan: Plan, bundle: Bundle, policy: Policy, seconds
     if not short.runs:
         return {'measured': False, 'reason': 'pacing was switched off' if seconds <= 0 else 'nothing to replay',
                 'recorded': recorded}
-    clock = clock or MonotonicClock()
+    clock = MonotonicClock()
     release: list[int] = []
     offset = [0]
 
