@@ -190,3 +190,32 @@ PLANTED = {
     'silent_joints': (silent_joints, 'stale_joint_states', 'joint_states'),
     'half_rate': (half_rate, 'wrong_rate', 'policy_state'),
 }
+
+
+def mutilated(inputs, seed):
+    """Topics lost, thinned, cut, with other clocks or constant, and touch full of holes: whatever a bag may hold."""
+    generator = np.random.default_rng(seed)
+
+    def spoil(stream, kind):
+        size = len(stream)
+        if kind == 1:
+            return chosen(stream, np.sort(generator.choice(size, max(1, int(size * generator.uniform(0.002, 0.9))),
+                                                           replace=False)))
+        if kind == 2:
+            begin, end = np.sort(generator.integers(0, size + 1, 2))
+            return chosen(stream, slice(begin, max(end, begin + 1)))
+        if kind == 3:
+            return dataclasses.replace(stream, stamp_ns=stream.stamp_ns + int(generator.integers(-10**9, 10**9)))
+        return spoilt(stream, np.zeros_like) if kind == 4 else stream
+    changed = {}
+    for name in ('joints', 'commands', 'touch', 'raw', 'states'):
+        kind = int(generator.integers(0, 10))
+        if kind == 0 and name != 'joints':
+            changed |= {name: None, **({'state_names': ()} if name == 'states' else {})}
+        else:
+            changed[name] = spoil(getattr(inputs, name), kind)
+    if changed['touch'] is not None and generator.random() < 0.4:
+        shape = changed['touch'].values.shape
+        changed['touch'] = dataclasses.replace(changed['touch'], valid=generator.random(shape) < 0.7, values=np.where(
+            generator.random(shape) < 0.3, np.nan, changed['touch'].values))
+    return dataclasses.replace(inputs, **changed)

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from allegro_bench.replay import report
 from allegro_bench.replay.evaluation import Options, evaluate, examine, lagging, plan_for
 from allegro_bench.replay.intake import read_inputs
 from allegro_bench.replay.runner import run
@@ -14,6 +15,7 @@ from replay_cases import (
     linear_bundle,
     logged_by,
     missed_by_the_recorder,
+    mutilated,
     swapped_joints,
 )
 
@@ -122,3 +124,19 @@ def test_joint_states_that_arrive_too_late_all_the_time(sound, bundle):
     found = [f for f in findings(late, bundle) if f['kind'] == 'stale_joint_states']
     assert [f['level'] for f in found] == ['fault']
     assert '100 ms old' in found[0]['text'] or '101 ms old' in found[0]['text']
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('seed', range(12))
+def test_a_mutilated_recording_is_examined_all_the_same(sound, bundle, seed):
+    for finding in findings(mutilated(sound, seed), bundle):
+        assert finding['text']
+        assert finding['remedy']
+        assert finding['from_s'] is None or -1e3 < finding['from_s'] < 1e3
+
+
+@pytest.mark.filterwarnings('error')
+def test_and_reported(sound, bundle):
+    inputs = mutilated(sound, 77)
+    document, replayed = evaluate(inputs, [str(bundle.path)], QUICK)
+    assert report.render(document, inputs, replayed)
