@@ -1,9 +1,12 @@
 """What does a control step of the peer's network cost here, and what in plain torch eager?
 
 ``python -m allegro_ai.evidence.hora_step`` imports a checkpoint (default: random weights), brings the node's loop into
-RUN, and times in turns, in one process, on the same joint angles: ``loop`` (joint state in, command out, with every
-check of the node, no ROS transport) and ``torch`` (the same step in torch eager, batch 1, one thread, no checks). Both
-must give the same targets. A ratio of medians is printed with a 95 % interval from a bootstrap over blocks.
+RUN, and times in one process, on the same joint angles: ``loop`` (joint state in, command out, with every check of the
+node, no ROS transport) and ``torch`` (the same step in torch eager, batch 1, one thread, no checks). Both must give the
+same targets. Three ways to interleave them: ``blocks`` of 50 steps in the order A B B A, each in caches that are its
+own as when it runs alone; ``turns``, step by step, where each finds the caches full of the other's megabyte; and
+``rate``, as turns, at the control rate with sleep between, as on a robot. A ratio of medians is printed with a 95 %
+interval from a bootstrap over blocks.
 """
 
 from __future__ import annotations
@@ -62,18 +65,39 @@ class Stand:
         Raises:
             AllegroError: the loop has stopped to command, or the two differ.
         """
-        if loop_first:
-            target, ours = self._command()
-            expected, theirs = self._evaluate()
-        else:
-            expected, theirs = self._evaluate()
-            target, ours = self._command()
-        self.worst_rad = max(self.worst_rad, float(np.abs(target - expected).max()))
+        ours, theirs = self.block(loop_first, 1)
+        return ours[0], theirs[0]
+
+    def block(self, loop_first: bool, steps: int) -> tuple[list[int], list[int]]:
+        """``steps`` steps of one, then of the other on the same joint angles; durations, ns, of the loop and of torch.
+
+        Raises:
+            AllegroError: the loop has stopped to command, or the two differ.
+        """
+        places: list[Float] = []
+        found, times = [], []
+        for number, call in enumerate((self._command, self._evaluate) if loop_first else
+                                      (self._evaluate, self._command)):
+            targets, took = [], []
+            for step in range(steps):
+                if number:
+                    self._position = places[step]
+                else:
+                    places.append(self._position)
+                target, ns = call()
+                targets.append(target)
+                took.append(ns)
+                if not number:
+                    self._move(target)
+            found.append(targets)
+            times.append(took)
+        self.worst_rad = max(self.worst_rad, float(np.abs(np.array(found[0]) - found[1]).max()))
         if self.worst_rad > AGREE_RAD:
             raise AllegroError(f'the loop and torch differ by {self.worst_rad:.2g} rad; nothing can be compared')
+        target = found[0 if loop_first else 1][-1]
         self._peer.follow(target)
         self._move(target)
-        return ours, theirs
+        return (times[0], times[1]) if loop_first else (times[1], times[0])
 
     def _command(self) -> tuple[Float, int]:
         began = time.perf_counter_ns()
@@ -95,17 +119,29 @@ class Stand:
         self._position = np.clip(moved, self._model.lower, self._model.upper)
 
 
-def measure(stand: Stand, pairs: int) -> tuple[Float, Float]:
-    """Durations of ``pairs`` interleaved steps, µs: of the loop and of torch."""
+def measure(stand: Stand, pairs: int, *, steps: int = 1, pause_s: float = 0.0) -> tuple[Float, Float]:
+    """Durations of ``pairs`` interleaved steps, µs: of the loop and of torch.
+
+    Args:
+        stand: both.
+        pairs: how many, a multiple of ``steps``.
+        steps: of one before it is the turn of the other.
+        pause_s: sleep before each pair.
+    """
     for number in range(2 * BLOCK):
         stand.pair(number % 2 == 0)
     gc.collect()
     gc.disable()
+    ours, theirs = [], []
     try:
-        times = np.array([stand.pair(number % 2 == 0) for number in range(pairs)], dtype=np.float64) / 1e3
+        for number in range(pairs // steps):
+            time.sleep(pause_s)
+            one, two = stand.block(number % 2 == 0, steps)
+            ours += one
+            theirs += two
     finally:
         gc.enable()
-    return times[:, 0], times[:, 1]
+    return np.array(ours) / 1e3, np.array(theirs) / 1e3
 
 
 def ratio(ours: Float, theirs: Float, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
@@ -121,7 +157,9 @@ def ratio(ours: Float, theirs: Float, draws: int = 2000, seed: int = 0) -> tuple
     return float(np.median(theirs) / np.median(ours)), float(low), float(high)
 
 
-def run(checkpoint: Path | None, pairs: int, backend: str) -> dict[str, Any]:
+def run(
+    checkpoint: Path | None, pairs: int, backend: str, *, paced: int = 4 * BLOCK, whole: bool = True,
+) -> dict[str, Any]:
     """The whole comparison; all numbers of the report.
 
     Raises:
@@ -142,15 +180,18 @@ def run(checkpoint: Path | None, pairs: int, backend: str) -> dict[str, Any]:
         bundle = import_hora(path, Path(folder) / 'bundle', load_hand('v4'), stage=2, accept_gains=True)
     if checkpoint is not None:
         peer.restore(checkpoint)
-    stand = Stand(bundle, peer, backend)
-    load = os.getloadavg()[0]
-    ours, theirs = measure(stand, pairs)
-    value, low, high = ratio(ours, theirs)
-    return {
-        'pairs': pairs, 'backend': backend, 'torch': torch.__version__, 'weights': str(checkpoint or 'random'),
-        'loop_us': _quantiles(ours), 'torch_us': _quantiles(theirs), 'ratio_p50': value, 'ci95': [low, high],
-        'worst_difference_rad': stand.worst_rad, 'cores': os.cpu_count(), 'load_before': load,
-    }
+    stand = Stand(bundle, peer, backend, whole)
+    rows = []
+    ways = [('blocks', pairs, BLOCK, 0.0), ('turns', pairs, 1, 0.0), ('rate', paced, 1, bundle.period_s)]
+    for name, count, steps, pause_s in ways[:3 if paced else 2]:
+        load = os.getloadavg()[0]
+        ours, theirs = measure(stand, count, steps=steps, pause_s=pause_s)
+        value, low, high = ratio(ours, theirs)
+        rows.append({'interleaved': name, 'pairs': len(ours), 'loop_us': _quantiles(ours), 'load_before': load,
+                     'torch_us': _quantiles(theirs), 'ratio_p50': value, 'ci95': [low, high]})
+    return {'backend': backend, 'whole_step': stand.apart or 'one engine call', 'torch': torch.__version__,
+            'weights': str(checkpoint or 'random'), 'rows': rows, 'worst_difference_rad': stand.worst_rad,
+            'cores': os.cpu_count(), 'rate_hz': 1 / bundle.period_s}
 
 
 def _quantiles(times: Float) -> dict[str, float]:
@@ -163,20 +204,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--checkpoint', type=Path, help='a checkpoint of stage 2 (default: random weights)')
     parser.add_argument('--pairs', type=int, default=5000, help='interleaved steps (default: %(default)s)')
+    parser.add_argument('--paced', type=int, default=400, help='more at the rate; 0: none (default: %(default)s)')
     parser.add_argument('--backend', default='onnxruntime', help='inference backend (default: %(default)s)')
+    parser.add_argument('--numpy', action='store_true', help='the numpy path instead of the whole step in one call')
     parser.add_argument('--json', type=Path, help='write the numbers there too')
     args = parser.parse_args(arguments)
     try:
-        found = run(args.checkpoint, max(args.pairs, 4 * BLOCK), args.backend)
+        paced = max(args.paced, 4 * BLOCK) if args.paced else 0
+        found = run(args.checkpoint, max(args.pairs, 4 * BLOCK), args.backend, paced=paced, whole=not args.numpy)
     except AllegroError as error:
         print(error, file=sys.stderr)
         return 2
-    print('| step | p50, µs | p90, µs | p99, µs |\n|---|---|---|---|')
-    for name, key in ((f'loop of the node, {args.backend}', 'loop_us'), (f'torch {found["torch"]} eager', 'torch_us')):
-        print(f'| {name} | ' + ' | '.join(f'{v:.1f}' for v in found[key].values()) + ' |')
-    print(f'\n{found["pairs"]} pairs in turns, {found["cores"]} cores, load {found["load_before"]:.1f} before: the '
-          f'loop is {found["ratio_p50"]:.2f} times cheaper at p50 (95 % interval {found["ci95"][0]:.2f} … '
-          f'{found["ci95"][1]:.2f}); targets differ by at most {found["worst_difference_rad"]:.1e} rad')
+    print('| interleaved | pairs | loop p50 / p99, µs | torch p50 / p99, µs | times cheaper at p50 | load before |\n'
+          '|---|---|---|---|---|---|')
+    for row in found['rows']:
+        ours, theirs = (' / '.join(f'{row[k][q]:.1f}' for q in ('p50', 'p99')) for k in ('loop_us', 'torch_us'))
+        print(f'| {row["interleaved"]} | {row["pairs"]} | {ours} | {theirs} | {row["ratio_p50"]:.2f} '
+              f'[{row["ci95"][0]:.2f}, {row["ci95"][1]:.2f}] | {row["load_before"]:.1f} |')
+    print(f'\nLoop of the node on {args.backend} (whole step: {found["whole_step"]}) and torch {found["torch"]} eager, '
+          f'one thread each, {found["cores"]} cores; rate: {found["rate_hz"]:g} Hz. Targets differ by at most '
+          f'{found["worst_difference_rad"]:.1e} rad')
     if args.json is not None:
         args.json.write_text(json.dumps(found, indent=1) + '\n')
     return 0
