@@ -1,4 +1,5 @@
 from glob import glob
+from os import path
 
 from setuptools import find_packages, setup
 
@@ -13,8 +14,11 @@ setup(
         ('share/ament_index/resource_index/packages', ['resource/' + NAME]),
         ('share/' + NAME, ['package.xml']),
         ('share/' + NAME + '/schema', glob('schema/*.json')),
+        ('share/' + NAME + '/docs', glob('docs/*.md')),
         ('share/' + NAME + '/results', glob('results/*.json')),
         ('share/' + NAME + '/bag_profiles', glob('bag_profiles/*.yaml')),
+        *((f'share/{NAME}/{folder}', [f for f in glob(folder + '/*') if path.isfile(f)])
+          for folder in ('datasets/emulated_hand', *glob('datasets/emulated_hand/*')) if path.isdir(folder)),
         ('share/' + NAME + '/carbon', glob('carbon/*.csv')),
         ('share/' + NAME + '/rules', glob('rules/*')),
     ],

