@@ -164,8 +164,9 @@ def markdown(found: Mapping[str, Any]) -> str:
     if found['boundary']:
         lines.append(f'Joules: gross, boundary {", ".join(found["boundary"])}.')
     inside = a['run'] == b['run']
-    lines += ['', '| ' + ' | '.join([*(('a', 'b') if inside else ('backend',)), 'metric', *(('a', 'b') if inside else (
-        'A', 'B')), 'ratio', '95 % interval', 'blocks', 'told apart', 'ratio of each pair']) + ' |']
+    who, values = (['a', 'b'], ['of a', 'of b']) if inside else (['backend'], ['in A', 'in B'])
+    head = [*who, 'metric', *values, 'ratio', '95 % interval', 'blocks', 'told apart', 'ratio of each pair']
+    lines += ['', f'| {" | ".join(head)} |']
     lines.append('|' + '---|' * (lines[-1].count('|') - 1))
     for row in found['rows']:
         ratio, told = row['ratio'], {True: 'yes', False: 'no', None: 'n/a'}[row['distinguishable']]

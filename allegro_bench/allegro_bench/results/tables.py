@@ -76,8 +76,9 @@ def cost(document: Mapping[str, Any]) -> str:
     rows = []
     for e in document['summary']:
         first = [e['backend'], estimate(e['cpu_s_per_inference'], ' ms', 1e3)]
+        spent = estimate(e.get('cpu_s_per_success'), ' s')
         if not e['energy']:
-            rows.append([*first, 'none', 'none', 'none', 'none', 'none', 'none'])
+            rows.append([*first, 'none', 'none', 'none', 'none', 'none', 'none', spent])
         for i, (meter, joules) in enumerate(e['energy'].items()):
             grams = e['carbon'] if i == 0 else None
             rows.append([*(first if i == 0 else (Html(''), Html(''))), f'{meter} ({joules["boundary"]}, '
@@ -87,9 +88,10 @@ def cost(document: Mapping[str, Any]) -> str:
                          'none' if grams is None else f'{figures(grams["g_per_hour"], 2)} g/h ({grams["zone"]}, '
                          f'{grams["intensity_g_per_kwh"]:g} g/kWh)',
                          'none' if e['j_per_success'] is None else
-                         f'{estimate(e["j_per_success"], " J")} {e["j_per_success"]["kind"]}'])
+                         f'{estimate(e["j_per_success"], " J")} {e["j_per_success"]["kind"]}',
+                         spent if i == 0 else Html('')])
     return table(['backend', 'CPU per inference', 'meter', 'gross per inference', 'marginal', 'at the control rate',
-                  'operational CO2e', 'per success'], rows)
+                  'operational CO2e', 'energy per success', 'CPU per success'], rows)
 
 
 def quality(document: Mapping[str, Any]) -> str:

@@ -181,7 +181,9 @@ def _numbers(document: Mapping[str, Any], folder: Path) -> Iterator[Problem]:
     except ConfigError as error:
         yield Problem('ticks', 'summary', f'it cannot be computed again: {error}')
         return
-    for section, computed in (('summary', summary), ('comparisons', comparisons)):
+    # An entry may come from an earlier minor version; what every version has, the schema requires.
+    kept = [{k: v for k, v in new.items() if k in old} for old, new in zip(document['summary'], summary, strict=False)]
+    for section, computed in (('summary', [*kept, *summary[len(kept):]]), ('comparisons', comparisons)):
         for words in differences(section, document[section], computed):
             yield Problem('edited', section, words)
     stated, computed_keys = ({(r['code'], r['where']) for r in reasons}
