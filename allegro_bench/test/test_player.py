@@ -69,6 +69,13 @@ def test_a_pause_takes_no_time_of_the_recording(source: Source) -> None:
     assert numbers(player.due(6010 * MS)) == [6]
 
 
+def test_it_can_begin_standing_still(source: Source) -> None:
+    player = Player(source, 0, start_s=0.1, paused=True)
+    assert (player.due(900 * MS), player.position_ns(900 * MS)) == ([], T0 + 100 * MS)
+    player.pause(False, 1000 * MS)
+    assert numbers(player.due(1000 * MS)) == [5]
+
+
 def test_another_rate_holds_from_here_on(source: Source) -> None:
     player = Player(source, 0)
     player.due(100 * MS)

@@ -52,8 +52,7 @@ class BagPlayer(PlainNode):
         self._routing = Routing(live, config.from_namespace.strip('/'), self.get_namespace().strip('/'),
                                 () if 'all' in config.topics else config.topics)
         self._player = Player(self._source, time.monotonic_ns(), rate=config.rate, loop=config.loop,
-                              start_s=config.start_s)
-        self._player.pause(True, time.monotonic_ns())
+                              start_s=config.start_s, paused=True)
         self._changed_by_hand = threading.Condition()
         self._counts = {'played': 0, 'unknown_type': 0}
         self._late_s = 0.0

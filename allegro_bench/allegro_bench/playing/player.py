@@ -20,14 +20,14 @@ class Player:
     """
 
     def __init__(self, source: Source, now_ns: int, *, rate: float = 1.0, loop: bool = False,
-                 start_s: float = 0.0) -> None:
-        """Start to play at once.
+                 start_s: float = 0.0, paused: bool = False) -> None:
+        """Start to play at once, or standing still.
 
         Raises:
             ConfigError: a rate or a place that is not allowed.
         """
         self.source, self.loop, self.laps = source, loop, 0
-        self.paused, self.ended = False, False
+        self.paused, self.ended = paused, False
         self._rate = _allowed(rate)
         self._anchor_ns, self._since_ns = source.begin_ns, now_ns
         self._next: Message | None = None
