@@ -20,6 +20,7 @@ from allegro_bench.running import reasons
 from allegro_bench.running.engines import Engine
 from allegro_bench.running.gauges import surroundings
 from allegro_bench.running.profiles import Profile
+from allegro_bench.running.reserve import Reserve
 from allegro_bench.running.stamps import StampBuffer
 from allegro_bench.running.worker import Worker, WorkerLost
 from allegro_bench.running.workload import Workload
@@ -70,6 +71,7 @@ class Bench:
         graphs: converted graphs by precision.
         blocks: entries of the result so far.
         found: reasons so far.
+        reserve: disk space of the run; a block's share is given back just before it is written.
     """
 
     folder: Path
@@ -81,6 +83,7 @@ class Bench:
     graphs: dict[str, Path] = field(default_factory=dict)
     blocks: list[dict[str, Any]] = field(default_factory=list)
     found: list[dict[str, str]] = field(default_factory=list)
+    reserve: Reserve | None = None
 
     @property
     def count(self) -> int:
@@ -177,6 +180,8 @@ class Bench:
         window = self.recorder.window(marks, after_marks, first, end)
         name = f'{index:03d}_{kind}_{engine.name.replace("/", "_").replace(":", "_")}'
         began = datetime.now(UTC).timestamp() - (time.monotonic_ns() - first) * 1e-9
+        if self.reserve is not None:
+            self.reserve.shrink(len(ticks))
         throttled = [s['throttle'] for s in (before, after)]
         block: dict[str, Any] = {
             'index': index, 'order_index': None, 'kind': kind, 'backend': engine.name, 'seed': seed,

@@ -65,7 +65,9 @@ class Run:
         setup, found = self.setup, self.bench.found
         planned = setup.planned()
         before = self._describe()
-        reserve = Reserve(self.folder, bytes_of([self.bench.count for p in planned if not p.kind.startswith('idle')]))
+        calls = [setup.profile.cache_calls] * 2 * len(setup.engines)
+        counts = [self.bench.count for p in planned if not p.kind.startswith('idle')]
+        reserve = self.bench.reserve = Reserve(self.folder, bytes_of(counts + calls))
         progress = Progress(sum(p.least_s for p in planned), len(planned), quiet=setup.quiet)
         mask = os.sched_getaffinity(0)
         os.sched_setaffinity(0, self._cores[0])
@@ -74,10 +76,7 @@ class Run:
                 self._convert(Path(scratch))
                 for step in planned:
                     progress.begin(' '.join(w for w in (step.kind, step.backend) if w))
-                    blocks = len(self.bench.blocks)
                     self._step(step)
-                    for block in self.bench.blocks[blocks:]:
-                        reserve.shrink(block['n_expected'])
                     # Were this process killed now, the folder would hold every block so far.
                     results.write(self.folder, {**self.document, 'blocks': self.bench.blocks})
                     progress.end(step.least_s)
