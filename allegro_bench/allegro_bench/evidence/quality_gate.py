@@ -113,6 +113,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except AllegroError as error:
         print(f'quality_gate: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print('quality_gate: stopped; the same command goes on', file=sys.stderr)
+        return 130
 
 
 def _carry_out(given: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import lru_cache
@@ -163,7 +163,7 @@ def _play_piece(piece: _Piece) -> list[Played]:
     return play(piece.scene, piece.candidate, piece.seeds)
 
 
-def play_all(scene: Scene, candidates: Sequence[Candidate], seeds: Sequence[int], workers: Workers,
+def play_all(scene: Scene, candidates: Sequence[Candidate], seeds: Sequence[int], workers: Workers | None,
              progress: Callable[[int], None] = lambda done: None, kept: Keeper | None = None) -> list[list[Played]]:
     """Play the same episodes with every candidate.
 
@@ -171,7 +171,7 @@ def play_all(scene: Scene, candidates: Sequence[Candidate], seeds: Sequence[int]
         scene: what is played.
         candidates: who decides.
         seeds: one per episode, the same for all.
-        workers: processes.
+        workers: processes; None: this one.
         progress: called with the number of episodes that were finished since the last call.
         kept: where finished pieces are kept, and taken from.
 
@@ -179,23 +179,34 @@ def play_all(scene: Scene, candidates: Sequence[Candidate], seeds: Sequence[int]
         Rows for each candidate, in the order of ``seeds``.
     """
     chunks = [tuple(seeds[i:i + CHUNK]) for i in range(0, len(seeds), CHUNK)]
-    futures = {}
     found: dict[tuple[int, int], list[Played]] = {}
+    todo: list[tuple[int, int]] = []
     for at, chunk in enumerate(chunks):     # candidates take turns, so that an early end compares all of them
         for index, one in enumerate(candidates):
             before = kept.get(scene, one, chunk) if kept else None
             if before is None:
-                futures[workers.submit(_play_piece, _Piece(scene, one, chunk))] = (index, at)
+                todo.append((index, at))
             else:
                 found[index, at] = before
                 progress(len(chunk))
-    for future in as_completed(futures):
-        index, at = futures[future]
-        found[index, at] = future.result()
+    pieces = [_Piece(scene, candidates[index], chunks[at]) for index, at in todo]
+    for (index, at), played in _finished(dict(zip(todo, pieces, strict=True)), workers):
+        found[index, at] = played
         if kept:
-            kept.put(scene, candidates[index], chunks[at], found[index, at])
+            kept.put(scene, candidates[index], chunks[at], played)
         progress(len(chunks[at]))
     return [[row for at in range(len(chunks)) for row in found[index, at]] for index in range(len(candidates))]
+
+
+def _finished(pieces: Mapping[tuple[int, int], _Piece],
+              workers: Workers | None) -> Iterator[tuple[tuple[int, int], list[Played]]]:
+    """Pieces as they are finished."""
+    if workers is None:
+        yield from ((key, _play_piece(piece)) for key, piece in pieces.items())
+        return
+    futures = {workers.submit(_play_piece, piece): key for key, piece in pieces.items()}
+    for future in as_completed(futures):
+        yield futures[future], future.result()
 
 
 def pairs(reference: Sequence[Played], candidate: Sequence[Played]) -> Iterator[tuple[bool, bool]]:

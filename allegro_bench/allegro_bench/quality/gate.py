@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from allegro_ai.bundle import Bundle
@@ -140,7 +141,7 @@ class Gate:
         self._kept = kept
         if not self.open:
             return
-        with Workers(self.settings.workers) as workers:
+        with (nullcontext() if self.settings.workers == 1 else Workers(self.settings.workers)) as workers:
             first = self.settings.first
             self._stage(self.open, 0, first, workers, progress)
             if self.settings.episodes is not None:
@@ -163,7 +164,7 @@ class Gate:
             return found.n
         return min(self.settings.most, pairs_needed(found.discordance, self.settings.margin))
 
-    def _stage(self, going: Sequence[Judged], begin: int, end: int, workers: Workers,
+    def _stage(self, going: Sequence[Judged], begin: int, end: int, workers: Workers | None,
                progress: Callable[[int, int, str], None]) -> None:
         seeds = range(self.settings.first_seed + begin, self.settings.first_seed + end)
         total, done = len(seeds) * (1 + len(going)), 0
