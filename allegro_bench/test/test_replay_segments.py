@@ -20,8 +20,8 @@ def sluggish(length, steps, generator):
 
 @pytest.mark.parametrize('steps', [1, 5, 20])
 def test_the_correlation_time_is_found(steps):
-    values = sluggish(20_000, steps, np.random.default_rng(steps))
-    assert correlation_steps(values, np.zeros(len(values), dtype=np.intp)) == pytest.approx(steps, rel=0.25)
+    values = sluggish(12_000, steps, np.random.default_rng(steps))
+    assert correlation_steps(values, np.zeros(len(values), dtype=np.intp)) == pytest.approx(steps, rel=0.3)
 
 
 def test_repeating_every_value_does_not_make_it_more():
@@ -45,12 +45,13 @@ def test_an_average_is_given_exactly_from_the_needed_segments_on(length, seed, l
 
 
 def test_the_interval_covers():
+    """Of 95 % intervals from about 90 segments; from 80 series the share is known to 0.03."""
     generator = np.random.default_rng(1)
-    run = np.zeros(1500, dtype=np.intp)
-    found = [mean(sluggish(1500, 10, generator), run) for _ in range(60)]
+    run = np.zeros(900, dtype=np.intp)
+    found = [mean(sluggish(900, 10, generator), run) for _ in range(80)]
     covered = [e.lo <= 0.0 <= e.hi for e in found if e.value is not None]
-    assert len(covered) > 50
-    assert np.mean(covered) > 0.8, 'of 95 % intervals from about 150 segments'
+    assert len(covered) > 70
+    assert 0.86 < np.mean(covered) < 1.0
 
 
 def test_runs_are_not_joined():
