@@ -8,12 +8,13 @@ of its resident memory.
 from __future__ import annotations
 
 import argparse
+import heapq
 import json
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -68,9 +69,7 @@ class Messages:
 def write(folder: Path, hours: float, compressed: bool) -> tuple[int, int]:
     """Write the bag; returns how many joint states and touch messages are in it."""
     made, counts = Messages(), [0, 0]
-    due = [(BEGIN_NS + k * 10**9 // JOINT_HZ, 0) for k in range(round(hours * 3600 * JOINT_HZ))]
-    due += [(BEGIN_NS + k * 10**9 // TOUCH_HZ, 1) for k in range(round(hours * 3600 * TOUCH_HZ))]
-    due.sort()
+    due = heapq.merge(_due(0, JOINT_HZ, hours), _due(1, TOUCH_HZ, hours))
     with BagWriter(folder, {'hand': made.model.name}, compression='zstd' if compressed else 'none') as bag:
         bag.add_topic('/joint_states', JOINTS)
         bag.add_topic('/tactile/points', CLOUD)
@@ -79,6 +78,10 @@ def write(folder: Path, hours: float, compressed: bool) -> tuple[int, int]:
                       when + 200_000)
             counts[which] += 1
     return counts[0], counts[1]
+
+
+def _due(which: int, rate_hz: int, hours: float) -> Iterator[tuple[int, int]]:
+    return ((BEGIN_NS + k * 10**9 // rate_hz, which) for k in range(round(hours * 3600 * rate_hz)))
 
 
 def read(folder: Path, seconds: float) -> dict[str, float]:
@@ -95,7 +98,13 @@ def read(folder: Path, seconds: float) -> dict[str, float]:
     damage = [words for words in window.damage if 'no topic for' not in words]
     return {**rows, 'sum': total, 'damage': len(damage), 'recorded_s': (last - first) * 1e-9, 'took_s': took,
             'factor': (last - first) * 1e-9 / took,
-            'peak_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+            'peak_mb': _peak_mb()}
+
+
+def _peak_mb() -> float:
+    # Not getrusage(): that begins with what the parent had at the moment of the fork.
+    status = Path('/proc/self/status').read_text()
+    return int(status.split('VmHWM:')[1].split()[0]) / 1024
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ _PATIENCE_S = 60.0
 
 
 def node_trial(scratch: Path, number: int, generator: random.Random) -> tuple[float, int]:
-    """One kill of the node: seconds from the first publication that is not in the bag to the last one; messages kept."""
+    """One kill of the node: seconds from the first to the last publication that is not in the bag; messages kept."""
     folder = scratch / 'bag'
     # A namespace of its own: whoever else is on this machine's graph is neither disturbed nor recorded.
     space = f'/evidence_{os.getpid()}_{number}'
