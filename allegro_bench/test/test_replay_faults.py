@@ -8,6 +8,7 @@ from allegro_bench.replay import report
 from allegro_bench.replay.evaluation import Options, evaluate, examine, lagging, plan_for
 from allegro_bench.replay.intake import read_inputs
 from allegro_bench.replay.runner import run
+from allegro_description.share import share_dir
 from replay_cases import (
     BAG,
     HAND,
@@ -52,6 +53,16 @@ def test_a_sound_recording_raises_nothing(sound, bundle):
 def test_nor_does_it_as_it_was_recorded(bundle):
     """Whoever ran then: only that it was another policy may be seen."""
     assert graver(findings(read_inputs(BAG), bundle)) == []
+
+
+@pytest.mark.parametrize('name', ['objects', 'disturbances', 'slip', 'link_fault'])
+def test_the_data_set_shows_what_was_injected_and_nothing_else(bundle, name):
+    """Only in ``link_fault`` was something done to the wire: no sample for 0.3 s, and the driver says so."""
+    inputs = read_inputs(share_dir('allegro_bench') / 'datasets' / 'emulated_hand' / name)
+    found = graver(findings(inputs, bundle))
+    expected = {'stale_joint_states', 'fault_reported', 'lost_messages'} if name == 'link_fault' else set()
+    assert {f['kind'] for f in found} == expected
+    assert [f['topic'] for f in found if f['level'] == 'fault'] == ['/joint_states'] * bool(expected)
 
 
 def test_nor_without_policy_state_or_raw_touch(sound, bundle):
@@ -106,7 +117,9 @@ def test_a_dead_and_a_saturated_cell(sound, bundle):
     raw = sound.raw.values.copy()
     resting = raw[:, tip].min()
     raw[:, tip] += 500 - resting
-    raw[len(raw) // 2:, tip] = 0
+    half, steps = len(raw) // 2, 20
+    raw[half - steps:half, tip] *= 0.75 ** np.arange(1, steps + 1)  # through the low-pass of the sensor
+    raw[half:, tip] = 0
     found = findings(dataclasses.replace(sound, raw=dataclasses.replace(sound.raw, values=raw)), bundle)
     assert [f['level'] for f in found if f['kind'] == 'dead_taxel'] == ['fault']
     raw = sound.raw.values.copy()

@@ -28,7 +28,7 @@ LEAST_FROZEN_S, FROZEN_S = 0.05, 1.0
 FROZEN_TIMES = 2.0
 """It must also repeat so many times longer than any other cell does while others change."""
 
-DEAD_S, DEAD_FALL_PA = 1.0, 500.0
+DEAD_S, DEAD_REST_PA, DEAD_SHARE, DEAD_FALL_S = 1.0, 300.0, 0.8, 0.3
 SATURATION_PA = 60_000.0
 
 
@@ -169,13 +169,16 @@ def _dead(inputs: Inputs, raw: Stream) -> list[Finding]:
                 f'{len(fallen)} times: what the vendor\'s code makes of a value beyond the range',
                 'Take it as pressed as hard as can be, not as no contact'))
         last = int(alive[-1])
+        before = column[:last + 1]
         lasted = float(raw.received_ns[-1] - raw.received_ns[last]) * 1e-9
-        # A baseline that drifts reaches zero step by step; a broken cell leaves its resting value at once.
-        if lasted > DEAD_S and np.nanmin(column[:last + 1]) > 0 and column[last] >= DEAD_FALL_PA:
+        rest = float(np.nanpercentile(before, 10))
+        resting = int(np.flatnonzero(before >= DEAD_SHARE * rest)[-1])
+        fell_s = float(raw.received_ns[last] - raw.received_ns[resting]) * 1e-9
+        # A baseline that drifts reaches zero in seconds; a broken cell leaves its resting value as fast as its filter.
+        if lasted > DEAD_S and np.nanmin(before) > 0 and rest >= DEAD_REST_PA and fell_s < DEAD_FALL_S:
             found.append(Finding(
-                'dead_taxel', 'fault', raw.topic, float(inputs.seconds(raw.received_ns[last])),
+                'dead_taxel', 'fault', raw.topic, float(inputs.seconds(raw.received_ns[resting])),
                 float(inputs.seconds(raw.received_ns[-1])),
-                f'{taxel.name} ({taxel.finger}) falls from {column[last]:.0f} Pa to exactly 0 within one sample and '
-                f'stays there for {lasted:.1f} s; it never read 0 before',
-                'Mask the cell (valid = 0) and look at its cable'))
+                f'{taxel.name} ({taxel.finger}) falls from its resting value of {rest:.0f} Pa to exactly 0 and stays '
+                f'there for {lasted:.1f} s; it never read 0 before', 'Mask the cell (valid = 0) and look at its cable'))
     return found
