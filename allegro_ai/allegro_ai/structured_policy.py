@@ -78,8 +78,8 @@ PARAMETERS = (
     Parameter('pressure', 'own pressure p / (p + 10 kPa)', 0.0, 0.2, True),
     Parameter('pressure_hand', 'mean pressure of all tips', 0.0, 0.2, True),
     Parameter('relief', 'own pressure above the allowed share', 0.0, 0.2, True),
-    Parameter('relief_hand', 'the largest of these', 0.2, 0.2, True),
-    Parameter('relief_from', 'allowed share of the force limit of the class', 0.6, 0.15, True),
+    Parameter('relief_hand', 'the largest of these', 0.5, 0.2, True),
+    Parameter('relief_from', 'allowed share of the force limit of the class', 0.45, 0.15, True),
     Parameter('event', 'own memory of tactile events', 0.0, 0.15, True),
     Parameter('event_hand', 'mean memory of tactile events', 0.1, 0.2, True),
 )

@@ -32,7 +32,8 @@ def weights(touch, seed):
               'encoder.bias': (HIDDEN,), 'cell.weight_ih_l0': (3 * HIDDEN, HIDDEN), 'cell.bias_ih_l0': (3 * HIDDEN,),
               'cell.weight_hh_l0': (3 * HIDDEN, HIDDEN), 'cell.bias_hh_l0': (3 * HIDDEN,), 'head.weight': (2, HIDDEN),
               'head.bias': (2,)}
-    return {name: np.abs(rng.normal(0.0, 0.3, shape)).astype(np.float32) for name, shape in shapes.items()}
+    drawn = {name: rng.normal(0.0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
+    return {**drawn, 'normaliser.scale': np.ones(width, np.float32)}
 
 
 def row(name, rate, n=40):
