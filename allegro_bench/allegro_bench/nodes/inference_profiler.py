@@ -69,8 +69,7 @@ class InferenceProfiler(Polled, PlainNode):
             self.create_service(Trigger, f'~/{name}', answer)
         self.create_timer(POLL_S, self._poll, clock=self.steady_clock)
         self.create_timer(1.0, self._second, clock=self.steady_clock)
-        if self._meter.reason:
-            self.get_logger().info(f'energy source: none ({self._meter.reason})')
+        self._said = False
         if self.config.autostart:
             self._begin()
 
@@ -97,6 +96,10 @@ class InferenceProfiler(Polled, PlainNode):
         self._running = True
 
     def _poll(self) -> None:
+        if not self._said:
+            self._said = True
+            if self._meter.reason:
+                self.get_logger().info(f'energy source: none ({self._meter.reason})')
         self.poll()
 
     def _on_start(self, _: Any, response: Any) -> Any:
