@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from allegro_bench.latency import NEVER, ticks
 from allegro_bench.load import run_periodic
-from allegro_bench.quality.delay import Trace, episode_plan, plan, replay
+from allegro_bench.quality.delay import Limit, Trace, episode_plan, plan, replay
 from allegro_bench.statistics import longest_run
 from allegro_description.errors import ConfigError
 from hypothesis import given, settings
@@ -179,3 +179,22 @@ def test_what_fits_no_period_and_blocks_without_inference_are_refused():
         plan(run, period_ns=T, steps=STEPS, phase_ns=H)
     with pytest.raises(ConfigError, match='no inference of this backend was measured'):
         Trace.of([ticks([0], [0], [NEVER], [NEVER])])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(1, 4))
+def test_a_loop_gives_up_after_so_many_slow_inferences_in_a_row(busy_ms, sustain):
+    busy = np.array(busy_ms, dtype=np.int64) * MS
+    run = replay(np.zeros_like(busy), busy, period_ns=T, count=len(busy), on_overrun='skip')
+    free = plan(run, period_ns=T, steps=STEPS, phase_ns=0)
+    found = plan(run, period_ns=T, steps=STEPS, phase_ns=0, limit=Limit(5 * MS, sustain))
+    words = ''.join('s' if b > 5 else '.' for b in busy_ms)
+    at = words.find('s' * sustain)
+    if at < 0:
+        assert found.holds is None
+        assert np.array_equal(found.in_effect, free.in_effect)
+        return
+    last = at + sustain - 1
+    assert found.holds == last
+    assert found.decides.tolist() == [k <= last for k in range(len(busy))]
+    assert np.array_equal(found.in_effect, np.minimum(free.in_effect, last - 1))

@@ -18,7 +18,7 @@ from allegro_ai.bundle import Bundle
 from allegro_ai.policy import GraphPolicy, Recurrence
 from allegro_description.errors import AllegroError, ConfigError
 
-from allegro_bench.quality.delay import Trace
+from allegro_bench.quality.delay import Limit, Trace
 from allegro_bench.results import blocks
 from allegro_bench.results.document import ticks_of
 from allegro_bench.running.engines import Engine, engine
@@ -40,6 +40,7 @@ class Candidate:
         on_overrun: ``skip`` or ``queue``.
         period_ns: T, ns.
         source: where the times come from, in words.
+        limit: when the policy's loop gives up; None: never.
         planted: made to fail, by code; never written into a result.
     """
 
@@ -51,6 +52,7 @@ class Candidate:
     on_overrun: str
     period_ns: int
     source: str
+    limit: Limit | None = None
     planted: bool = False
 
     def policies(self, bundle: Bundle, count: int) -> list[GraphPolicy]:
@@ -76,6 +78,12 @@ class Candidate:
         words = f'{self.source}, {extra_ns / 1e6:+g} ms' if extra_ns else self.source
         return replace(self, name=name, graph=data, sha256=hashlib.sha256(data).hexdigest(),
                        trace=self.trace.slower(extra_ns), source=words, planted=True)
+
+
+def limit_of(bundle: Bundle) -> Limit:
+    """When the loop of a policy gives up, as its contract says."""
+    return Limit(round(float(bundle.contract['runtime']['latency_budget_ms']) * 1e6),
+                 int(bundle.contract['safety']['sustain_ticks']))
 
 
 def reference(bundle: Bundle, period_ns: int) -> Candidate:
@@ -116,7 +124,8 @@ def candidate(document: Mapping[str, Any], folder: Path, name: str, bundle: Bund
     workload = document['workload']
     trace = Trace.of([ticks_of(folder, b) for b in mine])
     return Candidate(name, found, graph, sha256, trace, workload['policy_on_overrun'],
-                     blocks.period_ns(workload), f'{len(trace)} inferences in {len(mine)} blocks of this result')
+                     blocks.period_ns(workload), f'{len(trace)} inferences in {len(mine)} blocks of this result',
+                     limit_of(bundle))
 
 
 def measured(document: Mapping[str, Any], bundle: Bundle) -> list[str]:

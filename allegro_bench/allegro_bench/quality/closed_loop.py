@@ -57,11 +57,12 @@ class Played:
 
     Attributes:
         seed: of the episode.
-        success: the judgement. kind: ``held``, or how it failed.
+        success: the judgement of what happened to the object. kind: ``held``, or how it failed.
         inferences: computed under the policy.
         released: ticks released under the policy, skipped ones included.
         late_ms: mean response of the inferences, ms.
         seconds: simulated time under the policy, s.
+        gave_up: the loop, because the policy was too slow for it.
     """
 
     seed: int
@@ -71,6 +72,12 @@ class Played:
     released: int
     late_ms: float
     seconds: float
+    gave_up: bool = False
+
+    @property
+    def won(self) -> bool:
+        """A success under control to its end. A loop that gave up soon stops commanding, and the driver relaxes."""
+        return self.success and not self.gave_up
 
 
 def play(scene: Scene, candidate: Candidate, seeds: Sequence[int], watch: Watch | None = None) -> list[Played]:
@@ -89,7 +96,7 @@ def play(scene: Scene, candidate: Candidate, seeds: Sequence[int], watch: Watch 
     bundle = loaded(scene)
     policies = candidate.policies(bundle, len(seeds))
     plans = [episode_plan(candidate.trace, seed, period_ns=candidate.period_ns, count=STEPS, steps=SUBSTEPS,
-                          on_overrun=candidate.on_overrun) for seed in seeds]
+                          on_overrun=candidate.on_overrun, limit=candidate.limit) for seed in seeds]
     todo = episodes(bundle.model, seeds, scene.level, scene.object_set)
     outcomes: dict[int, Outcome] = {}
     released = np.zeros(len(seeds), dtype=np.intp)
@@ -115,11 +122,13 @@ def play(scene: Scene, candidate: Candidate, seeds: Sequence[int], watch: Watch 
         policies[0].backend.close()
     rows = []
     for k, (seed, episode) in enumerate(zip(seeds, todo, strict=True)):
-        result, done = outcomes[k].result, plans[k].ticks[:int(released[k])].completed
+        result, holds = outcomes[k].result, plans[k].holds
+        over = int(released[k]) if holds is None else min(int(released[k]), holds + 1)
+        done = plans[k].ticks[:over].completed
         rows.append(Played(
             seed, result.success, kind_of(result, episode.grip_class, outcomes[k].unstable), int(decided[k]),
             int(released[k]), float(done.response_ns().mean()) * 1e-6 if len(done) else 0.0,
-            float(released[k]) * candidate.period_ns * 1e-9))
+            float(released[k]) * candidate.period_ns * 1e-9, bool(holds is not None and holds < released[k])))
     return rows
 
 
@@ -217,5 +226,5 @@ def pairs(reference: Sequence[Played], candidate: Sequence[Played]) -> Iterator[
     """
     if [r.seed for r in reference] != [c.seed for c in candidate]:
         raise ConfigError('the reference and the candidate did not play the same episodes')
-    return ((r.success, c.success) for r, c in zip(reference, candidate, strict=True))
+    return ((r.won, c.won) for r, c in zip(reference, candidate, strict=True))
 

@@ -69,7 +69,7 @@ def _run(given: argparse.Namespace) -> int:
     from allegro_bench.results import document as results
 
     settings = Settings(margin=given.margin / 100.0, episodes=given.episodes, workers=given.workers).checked()
-    level, _ = disturbance(given.level)
+    level, *_ = disturbance(given.level)
     object_rng(0, given.object_set, 0)      # refuses a set that does not exist
     document = results.load(given.folder)
     hand = load_hand(given.model, given.side)

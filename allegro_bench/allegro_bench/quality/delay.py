@@ -11,6 +11,10 @@ still takes effect when it comes, as it does on a hand: a miss is a hold, and th
 over targets at its own steps of h (the physics steps of the simulation), whose phase against the ticks is drawn once
 per episode, the same for every candidate: so a response of exactly m h is m steps late, one between is late by either
 neighbour, and by r on average.
+
+A policy's loop has a limit of its own: after so many inferences in a row beyond the latency budget of its bundle it
+holds and asks no more, stops commanding a while later, and the driver relaxes. So here it holds, and the episode counts
+as lost, whatever becomes of the object within its six seconds.
 """
 
 from __future__ import annotations
@@ -124,6 +128,23 @@ def replay(late_ns: Stamps, busy_ns: Stamps, *, period_ns: int, count: int, on_o
     return run_periodic(clock.work, clock, period_ns=period_ns, count=count, on_overrun=on_overrun, first_ns=0)
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """When a loop gives up: ``sustain`` inferences in a row that take longer than ``budget_ns``."""
+
+    budget_ns: int
+    sustain: int
+
+    def first(self, busy_ns: Stamps) -> int | None:
+        """Which of these inferences in a row makes the loop hold; None: none does."""
+        run = 0
+        for k, slow in enumerate((busy_ns > self.budget_ns).tolist()):
+            run = run + 1 if slow else 0
+            if run >= self.sustain:
+                return k
+        return None
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """When the ticks of one episode decide, and whose target the hand follows.
@@ -132,14 +153,16 @@ class Plan:
         decides: whether the tick is computed at all, (ticks,).
         in_effect: at each step of the hand, the tick whose target holds; -1: the one from before, (ticks * steps,).
         ticks: as the load generator left them.
+        holds: the tick in which the loop gives up, or None; its own target is not followed.
     """
 
     decides: NDArray[np.bool_]
     in_effect: NDArray[np.intp]
     ticks: Ticks
+    holds: int | None = None
 
 
-def plan(ticks: Ticks, *, period_ns: int, steps: int, phase_ns: int) -> Plan:
+def plan(ticks: Ticks, *, period_ns: int, steps: int, phase_ns: int, limit: Limit | None = None) -> Plan:
     """Put responses onto the steps of the hand.
 
     Args:
@@ -147,6 +170,7 @@ def plan(ticks: Ticks, *, period_ns: int, steps: int, phase_ns: int) -> Plan:
         period_ns: T.
         steps: steps of the hand in each period; h = T / steps.
         phase_ns: of the releases against those steps, 0 <= phase < h: the first step comes so long after a release.
+        limit: of the loop; None: it never gives up.
 
     Raises:
         ConfigError: T is no whole number of steps, or the phase lies outside.
@@ -160,10 +184,18 @@ def plan(ticks: Ticks, *, period_ns: int, steps: int, phase_ns: int) -> Plan:
     # inferences end in the order in which they began, so of those that have arrived the last one is the newest
     last = np.searchsorted(arrives, np.arange(len(ticks) * steps), side='right') - 1
     in_effect = np.where(last >= 0, done.index[np.maximum(last, 0)] if len(done) else -1, -1)
-    return Plan(ticks.start_ns != NEVER, in_effect.astype(np.intp), ticks)
+    decides = ticks.start_ns != NEVER
+    at = limit.first(done.finish_ns - done.start_ns) if limit else None
+    if at is None:
+        return Plan(decides, in_effect.astype(np.intp), ticks)
+    holds = int(done.index[at])
+    decides &= ticks.index <= holds
+    in_effect = np.minimum(in_effect, done.index[at - 1] if at else -1)
+    return Plan(decides, in_effect.astype(np.intp), ticks, holds)
 
 
-def episode_plan(trace: Trace, seed: int, *, period_ns: int, count: int, steps: int, on_overrun: str) -> Plan:
+def episode_plan(trace: Trace, seed: int, *, period_ns: int, count: int, steps: int, on_overrun: str,
+                 limit: Limit | None = None) -> Plan:
     """The plan of one episode; times and phase follow from its seed, the phase for every trace alike.
 
     Args:
@@ -173,9 +205,10 @@ def episode_plan(trace: Trace, seed: int, *, period_ns: int, count: int, steps: 
         count: ticks of the episode.
         steps: steps of the hand in each period.
         on_overrun: ``skip`` or ``queue``.
+        limit: of the loop; None: it never gives up.
     """
     run = max(1, round(RUN_S * 1e9 / period_ns))
     late, busy = trace.drawn(count, run, np.random.default_rng((seed, STREAM_TIMES)))
     phase = int(np.random.default_rng((seed, STREAM_PHASE)).integers(period_ns // steps))
     ticks = replay(late, busy, period_ns=period_ns, count=count, on_overrun=on_overrun)
-    return plan(ticks, period_ns=period_ns, steps=steps, phase_ns=phase)
+    return plan(ticks, period_ns=period_ns, steps=steps, phase_ns=phase, limit=limit)

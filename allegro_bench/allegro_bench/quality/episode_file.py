@@ -34,8 +34,8 @@ def keep(folder: Path, name: str, reference: Sequence[Played], played: Sequence[
         ConfigError: it cannot be written.
     """
     columns = {
-        'seed': [p.seed for p in played], 'success_ref': [p.success for p in reference],
-        'success_cand': [p.success for p in played], 'inferences_ref': [p.inferences for p in reference],
+        'seed': [p.seed for p in played], 'success_ref': [p.won for p in reference],
+        'success_cand': [p.won for p in played], 'inferences_ref': [p.inferences for p in reference],
         'inferences_cand': [p.inferences for p in played], 'released': [p.released for p in played],
         'response_ms': [p.late_ms for p in played],
     }

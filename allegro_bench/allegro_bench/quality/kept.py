@@ -85,5 +85,6 @@ def key_of(scene: Scene, who: Candidate, seeds: Sequence[int]) -> str:
         'randomise': scene.randomise, 'seeds': list(seeds),
         'graph': who.sha256, 'engine': [who.engine.name, who.engine.version], 'on_overrun': who.on_overrun,
         'period_ns': who.period_ns, 'trace': trace, 'lengths': list(who.trace.lengths),
+        'limit': None if who.limit is None else asdict(who.limit),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

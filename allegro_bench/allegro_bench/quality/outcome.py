@@ -31,21 +31,22 @@ def closed_table(judged: Sequence[Judged], reference: str, settings: Settings) -
     """The verdicts, a line per candidate."""
     margin = 100.0 * settings.margin
     rows = [('candidate', 'pairs', 'success', reference, 'difference, points [95 % bounds]', 'only ref / only cand',
-             'McNemar p', 'mean response', 'skipped', 'inferences per success', 'verdict')]
+             'McNemar p', 'mean response', 'skipped', 'loop gave up', 'inferences per success', 'verdict')]
     for one in judged:
         found, counts = one.difference, one.counts
         if found is None or counts is None:
-            rows.append((one.candidate.name, *('' for _ in range(9)), NOT_RUN))
+            rows.append((one.candidate.name, *('' for _ in range(10)), NOT_RUN))
             continue
         response = sum(p.late_ms for p in one.played) / len(one.played)
         ran, released = sum(p.inferences for p in one.played), sum(p.released for p in one.played)
-        calls = per_success([p.inferences for p in one.played], [p.success for p in one.played])
+        calls = per_success([p.inferences for p in one.played], [p.won for p in one.played])
         rows.append((
             one.candidate.name, str(found.n), f'{(counts.both + counts.only_b) / found.n:.1%}',
             f'{(counts.both + counts.only_a) / found.n:.1%}',
             f'{100 * found.value:+.1f} [{100 * found.lo:+.1f}, {100 * found.hi:+.1f}]',
             f'{counts.only_a} / {counts.only_b}', f'{counts.p:.2g}', f'{figures(response)} ms',
-            f'{1 - ran / max(1, released):.1%}', interval(calls), found.verdict(settings.margin)))
+            f'{1 - ran / max(1, released):.1%}', f'{sum(p.gave_up for p in one.played) / found.n:.1%}', interval(calls),
+            found.verdict(settings.margin)))
     return (aligned(rows) + f'\npass: the lower one-sided 95 % bound is above -{margin:g} points; fail: the upper one '
             'is below it; else inconclusive, which is no pass')
 

@@ -51,9 +51,16 @@ def damaged_int8(good: Candidate, factor: float = 0.0625, which: int | None = No
     return good.altered(f'{good.name}, damaged ({name} x {factor:g})', graph=graph)
 
 
-def delayed(good: Candidate, extra_ms: float) -> Candidate:
-    """A measured candidate whose every inference takes so much longer."""
-    return good.altered(f'{good.name}, +{extra_ms:g} ms', extra_ns=round(extra_ms * 1e6))
+def delayed(good: Candidate, extra_ms: float, *, limited: bool = True) -> Candidate:
+    """A measured candidate whose every inference takes so much longer.
+
+    Args:
+        good: the candidate.
+        extra_ms: how much longer.
+        limited: the policy's loop gives up as it does on a hand; False: it never does, only physics decides.
+    """
+    found = good.altered(f'{good.name}, +{extra_ms:g} ms', extra_ns=round(extra_ms * 1e6))
+    return found if limited else replace(found, name=f'{found.name}, loop without limit', limit=None)
 
 
 def int8_like(bundle: Bundle, times_of: Candidate, precision: str) -> Candidate:

@@ -81,7 +81,7 @@ def rows_of(one: Judged, reference: str, settings: Settings, env: Row, folder: P
         'discordant': {'b': counts.only_a, 'c': counts.only_b}, 'diff_pp': points(found),
         'latency_injected': True, 'verdict': found.verdict(settings.margin),
         'detail': words(one, settings), 'j_per_success': joules,
-        'inferences_per_success': per_success([p.inferences for p in one.played], [p.success for p in one.played]),
+        'inferences_per_success': per_success([p.inferences for p in one.played], [p.won for p in one.played]),
         'files': [keep(folder, who.name, one.reference, one.played)],
     }
     return [opened, closed]
@@ -104,6 +104,9 @@ def words(one: Judged, settings: Settings) -> str:
     skipped = 1.0 - sum(p.inferences for p in one.played) / max(1, sum(p.released for p in one.played))
     text = (f'bounds one-sided 95 %, {found.method}; McNemar p {counts.p:.2g}; responses: {one.candidate.source}, '
             f'mean {response:.3g} ms, {skipped:.1%} of ticks skipped')
+    held = sum(p.gave_up for p in one.played)
+    if held:
+        text += f'; the loop gave up on a policy that slow in {held} episodes'
     if found.verdict(settings.margin) == INCONCLUSIVE and found.discordance:
         needed = pairs_needed(found.discordance, settings.margin)
         text += (f'; {found.discordance:.1%} of pairs differ, which asks for {needed} pairs' if needed > found.n else
