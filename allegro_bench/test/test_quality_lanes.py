@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 from allegro_ai.bundle import load_bundle
+from allegro_ai.evidence.wrong_scale import damaged
 from allegro_ai.tasks.lanes import CONTROL_S, STEPS, SUBSTEPS
 from allegro_ai.tasks.tactile_hold import TactileHold, episodes
 from allegro_bench.quality.candidates import reference
@@ -12,7 +13,7 @@ from allegro_bench.quality.closed_loop import Scene, play
 from allegro_bench.quality.delay import Trace, episode_plan
 from allegro_bench.quality.late_lanes import LateLanes
 from allegro_bench.quality.open_loop import deviation, observed, recorded
-from allegro_bench.quality.planted import damaged, int8_like
+from allegro_bench.quality.planted import int8_like
 from allegro_description.errors import ConfigError
 from allegro_description.model import load_hand
 

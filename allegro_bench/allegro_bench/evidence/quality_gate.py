@@ -30,10 +30,11 @@ from allegro_ai import golden
 from allegro_bench.quality import outcome, planted
 from allegro_bench.quality.candidates import candidate, measured
 from allegro_bench.quality.closed_loop import Scene
+from allegro_bench.quality.episode_file import points
 from allegro_bench.quality.gate import Gate, Judged, Settings
 from allegro_bench.quality.kept import Kept
 from allegro_bench.quality.noninferiority import FAIL
-from allegro_bench.quality.rows import environment, points
+from allegro_bench.quality.rows import environment
 from allegro_bench.results import document as results
 
 FP32 = 'onnxruntime/fp32'

@@ -79,4 +79,4 @@ class LateLanes(Lanes):
         self._ticked[mine] += 1
         late = steps - self._delay[which][:, None] * SUBSTEPS
         due = self._line[which[:, None], np.maximum(late, 0)]
-        return np.where((late >= 0)[:, :, None], due, self._sent[which, 0][:, None])
+        return np.asarray(np.where((late >= 0)[:, :, None], due, self._sent[which, 0][:, None]))

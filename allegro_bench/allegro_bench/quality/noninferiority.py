@@ -119,9 +119,10 @@ def _score_lower(n: int, b: int, c: int) -> float:
 
 @lru_cache(maxsize=1024)
 def _exact_lower(n: int, b: int, c: int) -> float:
-    won, lost = (grid.ravel() for grid in np.meshgrid(np.arange(n + 1), np.arange(n + 1)))
+    grids = np.meshgrid(np.arange(n + 1.0), np.arange(n + 1.0))
+    won, lost = (np.asarray(grid.ravel(), dtype=np.float64) for grid in grids)
     possible = won + lost <= n
-    won, lost = won[possible].astype(np.float64), lost[possible].astype(np.float64)
+    won, lost = won[possible], lost[possible]
     factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
     ways = factorials[n] - (factorials[won.astype(int)] + factorials[lost.astype(int)]
                             + factorials[(n - won - lost).astype(int)])
@@ -131,7 +132,8 @@ def _exact_lower(n: int, b: int, c: int) -> float:
         low, high = max(0.0, -delta), (1.0 - delta) / 2.0
         lose = np.linspace(low, high, NUISANCE)[:, None]
         win = lose + delta
-        x, y = won[extreme], lost[extreme]
+        x: Floats = won[extreme]
+        y: Floats = lost[extreme]
         logs = ways[extreme] + _xlogy(x, win) + _xlogy(y, lose) + _xlogy(n - x - y, 1.0 - win - lose)
         return float(np.exp(logs).sum(axis=1).max()) <= 1.0 - CONFIDENCE
 

@@ -30,8 +30,9 @@ def open_table(judged: Sequence[Judged]) -> str:
 def closed_table(judged: Sequence[Judged], reference: str, settings: Settings) -> str:
     """The verdicts, a line per candidate."""
     margin = 100.0 * settings.margin
-    rows = [('candidate', 'pairs', 'success', reference, 'difference, points [95 % bounds]', 'only ref / only cand',
-             'McNemar p', 'mean response', 'skipped', 'loop gave up', 'inferences per success', 'verdict')]
+    rows: list[tuple[str, ...]] = [(
+        'candidate', 'pairs', 'success', reference, 'difference, points [95 % bounds]', 'only ref / only cand',
+        'McNemar p', 'mean response', 'skipped', 'loop gave up', 'inferences per success', 'verdict')]
     for one in judged:
         found, counts = one.difference, one.counts
         if found is None or counts is None:

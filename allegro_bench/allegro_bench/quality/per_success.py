@@ -63,13 +63,13 @@ def product(one: Mapping[str, Any], other: Mapping[str, Any]) -> Interval:
         return dict(UNKNOWN)
     found: Interval = {'value': a * b}
     for bound in ('lo', 'hi'):
-        ends = one.get(bound), other.get(bound)
-        if None in ends:
+        first, second = one.get(bound), other.get(bound)
+        if first is None or second is None:
             found[bound] = None
-        elif min(a, b, *ends) <= 0:    # type: ignore[type-var]
-            found[bound] = ends[0] * ends[1]  # type: ignore[operator]
+        elif min(a, b, first, second) <= 0:
+            found[bound] = first * second
         else:
-            spread = math.hypot(math.log(ends[0] / a), math.log(ends[1] / b))  # type: ignore[operator]
+            spread = math.hypot(math.log(first / a), math.log(second / b))
             found[bound] = a * b * math.exp(spread if bound == 'hi' else -spread)
     return found
 

@@ -57,9 +57,9 @@ def rows_of(one: Judged, reference: str, settings: Settings, env: Row, folder: P
         ConfigError: the file cannot be written.
     """
     who = one.candidate
-    same = {'backend': who.name, 'reference': reference, 'artifact_sha256': who.sha256,
+    same: Row = {'backend': who.name, 'reference': reference, 'artifact_sha256': who.sha256,
             'precision': who.engine.precision, 'env': env}
-    blank = {'success_ref': None, 'success_cand': None, 'discordant': None, 'diff_pp': None}
+    blank: Row = {'success_ref': None, 'success_cand': None, 'discordant': None, 'diff_pp': None}
     opened = {**same, **blank, 'stage': OPEN, 'margin_pp': None, 'latency_injected': False}
     if one.deviation is None:
         opened |= {'n': 0, 'deviation': None, 'verdict': NOT_RUN, 'detail': one.problem}

@@ -11,6 +11,7 @@ from allegro_description.errors import ConfigError, MissingDependency
 
 from allegro_bench.energy import window
 from allegro_bench.meters.meter import Sample
+from allegro_bench.quality.episode_file import again as judged_again
 from allegro_bench.results import blocks
 from allegro_bench.results.differences import differences
 from allegro_bench.results.document import (
@@ -159,7 +160,6 @@ def _quality(document: Mapping[str, Any], folder: Path) -> Iterator[Problem]:
             yield Problem('edited', where, f'{pairs["b"]} lost and {pairs["c"]} won pairs of {n} do not make a '
                           f'difference of {gain} successes')
         if row.get('files'):
-            from allegro_bench.quality.rows import again as judged_again  # it needs the simulator
             try:
                 again = judged_again(folder, row)
             except ConfigError as error:
