@@ -20,6 +20,7 @@ from allegro_bench.quality.planted import damaged_int8, delayed, int8_like
 from allegro_bench.results import document as results
 from allegro_bench.results.schema import problems
 from allegro_bench.results.verify import verify
+from allegro_bench.running.engines import Engine
 from allegro_description.errors import ConfigError
 from allegro_description.model import load_hand
 from bench_result import make
@@ -263,3 +264,44 @@ def test_a_plan_writes_nothing(result, capsys):
     said = capsys.readouterr().out
     assert '687 pairs for 3 points with power 80 %' in said
     assert '1374 episodes of 6 s, about' in said
+
+
+class Moody:
+    """An engine of somebody else: fails, or answers NaN, in the test's hand."""
+
+    name, faithful, precisions, mood = 'moody', True, ('fp32',), 'fails'
+
+    def __init__(self, model, spec):
+        if self.mood == 'does not load':
+            raise RuntimeError('no licence')
+        self._outputs = spec.outputs
+
+    def run(self, inputs):
+        if self.mood == 'fails':
+            raise RuntimeError('out of\nmemory')
+        return {n: np.full((1, s[-1]), np.nan, dtype=np.float32) for n, s in self._outputs.items()}
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(('mood', 'said'), [('fails', 'moody failed: RuntimeError: out of memory'),
+                                            ('does not load', 'cannot load the graph: RuntimeError: no licence')])
+def test_an_engine_that_fails_is_not_judged_and_disturbs_nobody(monkeypatch, mood, said):
+    monkeypatch.setattr(Moody, 'mood', mood)
+    engine = Engine(f'{__name__}:Moody', 'fp32')
+    found = Gate(BUNDLE, SCENE, [replace(REFERENCE, name='moody', engine=engine)], Settings(episodes=1, workers=1))
+    found.look()
+    found.play()
+    assert said in found.judged[0].problem
+    assert found.judged[0].difference is None
+
+
+def test_answers_that_are_no_numbers_lose_every_grasp(monkeypatch):
+    monkeypatch.setattr(Moody, 'mood', 'not a number')
+    one = replace(REFERENCE, name='moody', engine=Engine(f'{__name__}:Moody', 'fp32'))
+    found = Gate(BUNDLE, SCENE, [one], Settings(episodes=2, workers=1))
+    found.look()
+    assert found.judged[0].deviation.section() == {'max_rad': None, 'p99_rad': None, 'max_share_of_range': None}
+    found.play()
+    assert all(p.gave_up and not p.won for p in found.judged[0].played)

@@ -65,8 +65,13 @@ class Candidate:
         if hashlib.sha256(self.graph).hexdigest() != self.sha256:
             raise ConfigError(f'{self.name}: this is not the graph that was measured; its SHA-256 differs')
         precision = self.engine.precision
-        loaded = self.engine.load()(self.graph, bundle.report.spec,
-                                    **({} if precision == 'fp32' else {'precision': precision}))
+        kind = self.engine.load()
+        try:
+            loaded = kind(self.graph, bundle.report.spec, **({} if precision == 'fp32' else {'precision': precision}))
+        except AllegroError:
+            raise
+        except Exception as error:  # a plug-in of somebody else throws what it likes
+            raise AllegroError(f'{self.name} cannot load the graph: {type(error).__name__}: {error}') from error
         runtime = bundle.contract['runtime']
         states = [Recurrence(s['name'], tuple(s['shape']), s['output']) for s in runtime['state']]
         return [GraphPolicy(loaded, bundle.inputs, bundle.contract['output']['name'],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -15,7 +16,7 @@ from allegro_ai.policy import GraphPolicy
 from allegro_ai.tasks.lanes import STEPS, SUBSTEPS, Outcome
 from allegro_ai.tasks.tactile_hold import episodes
 from allegro_ai.tasks.workers import Workers
-from allegro_description.errors import ConfigError
+from allegro_description.errors import AllegroError, ConfigError
 from allegro_description.model import load_hand
 from allegro_description.simulation.rig import Places
 from numpy.typing import NDArray
@@ -62,7 +63,7 @@ class Played:
         released: ticks released under the policy, skipped ones included.
         late_ms: mean response of the inferences, ms.
         seconds: simulated time under the policy, s.
-        gave_up: the loop, because the policy was too slow for it.
+        gave_up: the loop, because the policy was too slow for it, or answered what is no number.
     """
 
     seed: int
@@ -99,7 +100,7 @@ def play(scene: Scene, candidate: Candidate, seeds: Sequence[int], watch: Watch 
                           on_overrun=candidate.on_overrun, limit=candidate.limit) for seed in seeds]
     todo = episodes(bundle.model, seeds, scene.level, scene.object_set)
     outcomes: dict[int, Outcome] = {}
-    released = np.zeros(len(seeds), dtype=np.intp)
+    released, broken = np.zeros(len(seeds), dtype=np.intp), np.zeros(len(seeds), dtype=bool)
     lanes = LateLanes(bundle.model, plans, randomise=scene.randomise)
     try:
         for k, episode in enumerate(todo):
@@ -113,7 +114,9 @@ def play(scene: Scene, candidate: Candidate, seeds: Sequence[int], watch: Watch 
             if watch is not None and deciding.size:
                 watch(lanes, deciding, seen)
             for k in deciding.tolist():
-                action[k] = _acted(policies[k], seen, k)
+                action[k] = acted(candidate.name, policies[k], {n: v[k:k + 1] for n, v in seen.items()})
+                if not np.isfinite(action[k]).all():    # the loop holds on such an answer and does not ask again
+                    broken[k], action[k] = True, 0.0
             released[which] += running[which]
             outcomes.update(lanes.step(which, action))
         decided = lanes.decided
@@ -128,14 +131,23 @@ def play(scene: Scene, candidate: Candidate, seeds: Sequence[int], watch: Watch 
         rows.append(Played(
             seed, result.success, kind_of(result, episode.grip_class, outcomes[k].unstable), int(decided[k]),
             int(released[k]), float(done.response_ns().mean()) * 1e-6 if len(done) else 0.0,
-            float(released[k]) * candidate.period_ns * 1e-9, bool(holds is not None and holds < released[k])))
+            float(released[k]) * candidate.period_ns * 1e-9,
+            bool(broken[k] or (holds is not None and holds < released[k]))))
     return rows
 
 
-def _acted(policy: GraphPolicy, seen: Observation, k: int) -> NDArray[np.float64]:
-    found = np.array(policy.act({name: seen[name][k:k + 1] for name in policy.inputs}), dtype=np.float64)[0]
-    # The loop on a robot holds on such an answer; here it counts as no wish at all, and the gate as no success.
-    return np.where(np.isfinite(found), found, 0.0)
+def acted(name: str, policy: GraphPolicy, seen: Observation) -> NDArray[np.float64]:
+    """The answer to one observation, terms (1, elements); (n_joints,).
+
+    Raises:
+        AllegroError: the engine failed, whatever it threw.
+    """
+    try:
+        return np.array(policy.act({n: seen[n] for n in policy.inputs}), dtype=np.float64)[0]
+    except AllegroError:
+        raise
+    except Exception as error:  # engines have no common base of their exceptions
+        raise AllegroError(f'{name} failed: {type(error).__name__}: {" ".join(str(error).split())[:200]}') from error
 
 
 @lru_cache(maxsize=2)
@@ -214,8 +226,12 @@ def _finished(pieces: Mapping[tuple[int, int], _Piece],
         yield from ((key, _play_piece(piece)) for key, piece in pieces.items())
         return
     futures = {workers.submit(_play_piece, piece): key for key, piece in pieces.items()}
-    for future in as_completed(futures):
-        yield futures[future], future.result()
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool as error:
+        raise AllegroError('a process that played episodes died: an engine crashed, or memory was short; what was '
+                           'finished is kept, the same command goes on') from error
 
 
 def pairs(reference: Sequence[Played], candidate: Sequence[Played]) -> Iterator[tuple[bool, bool]]:

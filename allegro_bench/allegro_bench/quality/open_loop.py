@@ -18,7 +18,7 @@ from allegro_description.simulation.rig import Places
 from numpy.typing import NDArray
 
 from allegro_bench.quality.candidates import Candidate
-from allegro_bench.quality.closed_loop import Observation, Scene, play
+from allegro_bench.quality.closed_loop import Observation, Scene, acted, play
 from allegro_bench.quality.late_lanes import LateLanes
 from allegro_bench.statistics import nearest_rank
 
@@ -118,8 +118,7 @@ def _actions(bundle: Bundle, who: Candidate, sequences: Sequences) -> NDArray[np
         rows = []
         for sequence in sequences:
             policy.reset()
-            rows += [np.array(policy.act({n: seen[n] for n in policy.inputs}), dtype=np.float64)[0]
-                     for seen in sequence]
+            rows += [acted(who.name, policy, seen) for seen in sequence]
         return np.array(rows)
     finally:
         policy.backend.close()
