@@ -13,7 +13,6 @@ from allegro_description.simulation.slip import LABEL_S, SLIP_SPEED_M_S
 from numpy.typing import NDArray
 
 from allegro_ai.evaluation.slip import Entrant, detector_word, false_alarms
-from allegro_ai.observation import Observation
 from allegro_ai.tasks.lanes import CONTROL_S, Lanes
 from allegro_ai.tasks.policies import Acting, make_policy, reset_policy
 from allegro_ai.tasks.tactile_hold import TactileHold, episodes
@@ -40,10 +39,10 @@ class Listener:
         reset_policy(self._actor, which)
         reset_policy(self._detector, which)
 
-    def act(self, observation: Observation, /) -> NDArray[Any]:
+    def act(self, observation: Mapping[str, NDArray[np.float32]], /) -> NDArray[Any]:
         """The action of the actor; what the detector says is kept in :attr:`word`."""
         self._detector.act(observation)
-        self.word = detector_word(self._detector, observation)
+        self.word = detector_word(self._detector, dict(observation))
         return self._actor.act(observation)
 
 

@@ -269,7 +269,7 @@ class Oracle(ByGrip):
         return np.asarray(observation['last_action'][:, self._whole], dtype=np.float64)
 
     def _spread(self, shares: Actions) -> Actions:
-        return np.clip(np.clip(shares, 0.0, 1.0) @ self._share.T, -1.0, 1.0)
+        return np.asarray(np.clip(np.clip(shares, 0.0, 1.0) @ self._share.T, -1.0, 1.0))
 
     def _take(self, seen: Actions, term: str) -> Actions:
         return np.asarray(seen[:, self._where[term]], dtype=np.float64)

@@ -40,17 +40,17 @@ class Foresight:
         """Rehearse what is about to be run; a plan is tried only where those before it did not succeed."""
         from allegro_ai.tasks.tactile_hold import TactileHold
 
-        todo, best = np.arange(len(episodes)), [(False, False, 0.0)] * len(episodes)
+        todo, best = list(range(len(episodes))), [(False, False, 0.0)] * len(episodes)
         self._choice = np.zeros(len(episodes), dtype=np.intp)
         for number, plan in enumerate(self._plans):
-            if not todo.size:
+            if not todo:
                 break
             outcomes = TactileHold(self._hand, [episodes[k] for k in todo], randomise=randomise).run(plan)
-            for k, outcome in zip(todo.tolist(), outcomes, strict=True):
+            for k, outcome in zip(todo, outcomes, strict=True):
                 worth = _worth(outcome)
                 if number == 0 or worth > best[k]:
                     best[k], self._choice[k] = worth, number
-            todo = np.array([k for k in todo.tolist() if not best[k][0]], dtype=np.intp)
+            todo = [k for k in todo if not best[k][0]]
 
     def act(self, observation: Mapping[str, NDArray[np.float32]], /) -> NDArray[Any]:
         """What the chosen plan of each episode does; the first plan's where nothing was rehearsed."""
