@@ -19,6 +19,7 @@ EPILOG = """examples:
   allegro-bench meters                            which energy meters work on this machine, and why others do not
   allegro-bench env                               the machine as it is written into results, with reservations
   allegro-bench replay BAG --help                 a recording through policy bundles
+  allegro-bench view BAG                          a recording in the browser: hand, touch, time line, events
   allegro-bench export-lerobot BAG --output DIR   episodes of a bag as a LeRobot dataset
 
 RESULT is a folder that allegro-bench run wrote (result.json, every tick in ticks/, report.html), or that the node
@@ -33,6 +34,7 @@ COMMANDS = (
     'allegro_bench.bags.commands',
     'allegro_bench.dataset_commands',
     'allegro_bench.replay.commands',
+    'allegro_bench.viewing.commands',
     'allegro_bench.meters.commands',
     'allegro_bench.meters.log_commands',
     'allegro_bench.system_commands',
