@@ -12,6 +12,7 @@ from allegro_description.errors import AllegroError
 EPILOG = """examples:
   allegro-bench run --plan                        what a run would measure here, and how long it takes
   allegro-bench run L1b --profile quick           every inference backend at the control rate; run --help has more
+  allegro-bench export L1b --output l1b.tar.gz    a pack that measures on a machine with only Python and numpy
   allegro-bench quality RESULT                    does the grasp still succeed with each backend, at its own speed?
   allegro-bench verify RESULT                     compute every number again from the raw ticks and compare
   allegro-bench compare RESULT [RESULT]           the backends of one result, or two results
@@ -29,6 +30,7 @@ exit codes: 0 done, 1 verify found differences, 2 it could not be done (one sent
 
 COMMANDS = (
     'allegro_bench.running.commands',
+    'allegro_bench.exporting.commands',
     'allegro_bench.quality.commands',
     'allegro_bench.results.commands',
     'allegro_bench.bags.commands',

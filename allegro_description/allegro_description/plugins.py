@@ -73,6 +73,10 @@ class PluginTable:
             how = f' Install it with: {plugin.install}.' if plugin.install else ''
             raise MissingDependency(f'{self.kind} {name!r} cannot be used here: {error}.{how}') from error
 
+    def module_of(self, name: str) -> str:
+        """The module behind a name, without importing it; '' for an unknown one."""
+        return self._all().get(name, Plugin('')).target.partition(':')[0]
+
     def install_of(self, name: str) -> str:
         """The command that provides what a plug-in needs; '' when it needs nothing, or is unknown."""
         return self._all().get(name, Plugin('')).install

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -172,10 +172,10 @@ def _seconds(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        stamp = datetime.fromisoformat(text.strip())
+        stamp = datetime.fromisoformat(text.strip().replace('Z', '+00:00'))  # as Python 3.10 reads it
         if stamp.tzinfo is None:
             raise ValueError(f'{text!r} has no time zone: write UTC with Z') from None
-        value = stamp.astimezone(UTC).timestamp()
+        value = stamp.timestamp()
     if not math.isfinite(value):
         raise ValueError(f'{text!r} is no time')
     return value

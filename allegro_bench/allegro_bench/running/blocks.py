@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from allegro_bench.running.stamps import StampBuffer
 from allegro_bench.running.worker import Worker, WorkerLost
 from allegro_bench.running.workload import Workload
 
+UTC = timezone.utc  # noqa: UP017  (packs run on Python 3.10 too)
 OPEN_S = 300.0
 """Longest loading of a backend: some compile."""
 ANSWER_S = 60.0

@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -79,11 +80,12 @@ def _run(given: argparse.Namespace) -> int:
     checked_name(given.policy)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix='allegro_bench_') as scratch:
-        path = _ladder(given, Path(scratch)) if is_rung(given.policy) else given.policy
-        return _measure(given, path, Path(scratch))
+        path = ladder(given, Path(scratch)) if is_rung(given.policy) else given.policy
+        return measure(given, path, Path(scratch))
 
 
-def _ladder(given: argparse.Namespace, scratch: Path) -> str:
+def ladder(given: argparse.Namespace, scratch: Path) -> str:
+    """Write the bundle of a rung below ``scratch``; returns its path."""
     from allegro_bench.running.worker import Worker
 
     with Worker() as worker:
@@ -92,7 +94,23 @@ def _ladder(given: argparse.Namespace, scratch: Path) -> str:
     return str(answer['path'])
 
 
-def _measure(given: argparse.Namespace, path: str, scratch: Path) -> int:
+def measure(given: argparse.Namespace, path: str, scratch: Path, *, ready: str = '', notes: Sequence[str] = (),
+            command_line: Sequence[str] | None = None, workload_hash: str = '', report: bool = True) -> int:
+    """Carry out a run; returns the exit code.
+
+    Args:
+        given: the options of ``allegro-bench run``.
+        path: folder of the bundle.
+        scratch: an empty folder for what is needed on the way.
+        ready: see :class:`allegro_bench.running.workload.Workload`.
+        notes: sentences for the result.
+        command_line: as it stands in the result; default: what this process was called with.
+        workload_hash: hash that the workload has to have; '' for any.
+        report: write the page too.
+
+    Raises:
+        AllegroError: nothing can be measured; the sentence says why.
+    """
     from allegro_ai.bundle import load_bundle
     from allegro_description.model import load_hand
 
@@ -105,7 +123,7 @@ def _measure(given: argparse.Namespace, path: str, scratch: Path) -> int:
     from allegro_bench.running.recorded import observations_of
     from allegro_bench.running.run import Run
     from allegro_bench.running.setup import Setup
-    from allegro_bench.running.workload import SYNTHETIC, is_rung, workload
+    from allegro_bench.running.workload import SYNTHETIC, is_rung, section, workload
 
     bundle = load_bundle(path, load_hand(given.model, given.side))
     source = given.observations
@@ -113,7 +131,11 @@ def _measure(given: argparse.Namespace, path: str, scratch: Path) -> int:
         source = observations_of(source, bundle.model, given.rate_hz or 1.0 / bundle.period_s, scratch)
     chosen = workload(bundle, given.policy if is_rung(given.policy) else bundle.name, rate_hz=given.rate_hz,
                       deadline_ms=given.deadline_ms, on_overrun=given.on_overrun, bare=given.bare,
-                      source=source)
+                      source=source, ready=ready)
+    found = section(chosen, bundle)['hash']
+    if workload_hash not in ('', found):
+        raise ConfigError(f'the workload has the hash {found[:12]} here and had {workload_hash[:12]} when it was '
+                          'packed; export it again')
     if given.backends == 'all':
         engines, left = usable(bundle)
     else:
@@ -127,7 +149,8 @@ def _measure(given: argparse.Namespace, path: str, scratch: Path) -> int:
     intensity = intensity_of(given.zone, given.intensity)
     lengths = profile(given.profile, given.block_s, given.blocks)
     setup = Setup(chosen, bundle, engines, first, lengths, given.seed, given.reverse, given.spin_us,
-                  [note] if note else [], ['allegro-bench', *sys.argv[1:]],
+                  [*notes, *([note] if note else [])],
+                  command_line or ['allegro-bench', *sys.argv[1:]],
                   None if intensity is None else intensity.as_dict(), given.quiet)
     print(plan.words(chosen, engines, first, lengths, setup.planned(), left, setup.notes), flush=True)
     if given.plan:
@@ -140,10 +163,10 @@ def _measure(given: argparse.Namespace, path: str, scratch: Path) -> int:
             print('energy     none: no meter works here; allegro-bench meters says why')
         run = Run(setup, folder, recorder)
         document = run.carry_out()
-    return _told(document, folder, interrupted=run.interrupted)
+    return _told(document, folder, interrupted=run.interrupted, report=report)
 
 
-def _told(document: dict[str, Any], folder: Path, *, interrupted: bool) -> int:
+def _told(document: dict[str, Any], folder: Path, *, interrupted: bool, report: bool) -> int:
     """Print what came out; returns the exit code."""
     from allegro_bench.running.outcome import table
 
@@ -153,9 +176,14 @@ def _told(document: dict[str, Any], folder: Path, *, interrupted: bool) -> int:
     for found in validity['reasons']:
         print(f'  {found["code"]} ({found["where"]}): {found["detail"]}; {found["recommendation"]}')
     print(f'result     {folder / "result.json"}')
+    if report:
+        _page(folder)
+    return 130 if interrupted else 1 if validity['status'] == 'invalid' else 0
+
+
+def _page(folder: Path) -> None:
     try:
         from allegro_bench.results.page import write as write_page
         print(f'report     {write_page(folder)}')
     except (ImportError, AllegroError) as error:
         print(f'report     none: {error}')
-    return 130 if interrupted else 1 if validity['status'] == 'invalid' else 0

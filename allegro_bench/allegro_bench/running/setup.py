@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -16,6 +16,8 @@ from allegro_bench.running.engines import Engine
 from allegro_bench.running.order import order
 from allegro_bench.running.profiles import Profile
 from allegro_bench.running.workload import Workload
+
+UTC = timezone.utc  # noqa: UP017  (packs run on Python 3.10 too)
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,8 +199,15 @@ def step(bundle: Bundle, policy: GraphPolicy, chosen: Workload, clock: Callable[
     return LoopStep(bundle, policy, chosen, clock) if chosen.whole else ActStep(bundle, policy, chosen)
 
 
-def recorded(chosen: Workload) -> dict[str, NDArray[Any]]:
-    """Arrays of a file of recorded observations.
+def source_of(chosen: Workload, seed: int) -> str:
+    """The file that holds the observations; '' if they are made from the seed, here and now."""
+    if chosen.source != SYNTHETIC:
+        return chosen.source
+    return f'{chosen.ready}/{seed}.npz' if chosen.ready else ''
+
+
+def recorded(source: str) -> dict[str, NDArray[Any]]:
+    """Arrays of a file of observations.
 
     ``position`` (n, joints) rad, ``pressure`` (n, taxels) Pa and ``valid`` (n, taxels), in canonical order; or, for
     policies on ready observations, ``input/<term>`` (n, …).
@@ -209,10 +216,10 @@ def recorded(chosen: Workload) -> dict[str, NDArray[Any]]:
         ConfigError: it cannot be read.
     """
     try:
-        with np.load(chosen.source, allow_pickle=False) as file:
+        with np.load(source, allow_pickle=False) as file:
             return dict(file)
     except (OSError, ValueError) as error:
-        raise ConfigError(f'{chosen.source} cannot be read as recorded observations: {error}; it has to be an .npz '
+        raise ConfigError(f'{source} cannot be read as recorded observations: {error}; it has to be an .npz '
                           'with position, pressure and valid, or with input/<term>') from error
 
 
@@ -222,11 +229,12 @@ def observations(bundle: Bundle, policy: GraphPolicy, chosen: Workload, seed: in
     Raises:
         ConfigError: a recorded source lacks a term.
     """
-    if chosen.source != SYNTHETIC:
-        arrays = recorded(chosen)
+    source = source_of(chosen, seed)
+    if source:
+        arrays = recorded(source)
         lacking = [name for name in policy.inputs if f'input/{name}' not in arrays]
         if lacking:
-            raise ConfigError(f'{chosen.source} holds no input/{lacking[0]}, which {bundle.name} reads')
+            raise ConfigError(f'{source} holds no input/{lacking[0]}, which {bundle.name} reads')
         return {name: np.asarray(arrays[f'input/{name}'], dtype=np.float32) for name in policy.inputs}
     if bundle.workload:
         rng = np.random.default_rng(seed)
@@ -244,18 +252,19 @@ def measurements(bundle: Bundle, chosen: Workload, seed: int) -> tuple[NDArray[A
     """
     model = bundle.model
     joints, cells = len(model.joints), len(model.taxels)
-    if chosen.source == SYNTHETIC:
+    source = source_of(chosen, seed)
+    if not source:
         rng = np.random.default_rng(seed)
         middle = np.array(bundle.contract['safety']['start_pose'])
         walk = np.cumsum(rng.normal(0.0, 0.01, (ROWS, joints)), axis=0)
         walk -= np.linspace(0.0, 1.0, ROWS)[:, None] * walk[-1]  # back to where it began: it is repeated
         position = np.clip(middle + walk, model.lower, model.upper - 0.02)
         return position, rng.uniform(0.0, 2e4, (ROWS, cells)), rng.random((ROWS, cells)) > 0.02
-    arrays = recorded(chosen)
+    arrays = recorded(source)
     shapes = {'position': joints, 'pressure': cells, 'valid': cells}
     n = len(arrays.get('position', ()))
     for name, width in shapes.items():
         if name not in arrays or arrays[name].shape != (n, width) or n == 0:
             found = arrays[name].shape if name in arrays else 'nothing'
-            raise ConfigError(f'{chosen.source}: {name} is {found}, needed is (n, {width}) for {model.name}')
+            raise ConfigError(f'{source}: {name} is {found}, needed is (n, {width}) for {model.name}')
     return arrays['position'], arrays['pressure'], arrays['valid'].astype(bool)

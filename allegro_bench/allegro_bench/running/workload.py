@@ -36,6 +36,7 @@ class Workload:
             ``act`` on observations that lie ready (benchmark networks have nothing else).
         source: ``synthetic``, or a file of recorded observations.
         seeds: of synthetic observations.
+        ready: folder with the synthetic observations of every seed, made elsewhere; '' makes them here.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Workload:
     whole: bool = True
     source: str = SYNTHETIC
     seeds: tuple[int, ...] = SEEDS
+    ready: str = ''
 
     @property
     def period_ns(self) -> int:
@@ -96,7 +98,8 @@ def checked_name(name: str) -> str:
 
 
 def workload(bundle: Bundle, name: str, *, rate_hz: float | None = None, deadline_ms: float | None = None,
-             on_overrun: str = 'skip', bare: bool = False, source: str = SYNTHETIC) -> Workload:
+             on_overrun: str = 'skip', bare: bool = False, source: str = SYNTHETIC,
+             ready: str = '') -> Workload:
     """The workload of a bundle.
 
     Args:
@@ -107,6 +110,7 @@ def workload(bundle: Bundle, name: str, *, rate_hz: float | None = None, deadlin
         on_overrun: see :data:`allegro_bench.load.ON_OVERRUN`.
         bare: leave out what is before and after ``act``.
         source: ``synthetic``, or a file of recorded observations.
+        ready: see :class:`Workload`.
 
     Raises:
         ConfigError: a rate outside 1 … 2000 Hz, a deadline that is not positive, or another way of overrun.
@@ -121,7 +125,7 @@ def workload(bundle: Bundle, name: str, *, rate_hz: float | None = None, deadlin
         raise ConfigError(f'--on-overrun is {on_overrun!r}; allowed: {", ".join(ON_OVERRUN)}')
     model, _, side = bundle.model.name.rpartition('_')
     return Workload(name, str(bundle.path), model, side, rate, deadline, on_overrun,
-                    whole=not (bare or bundle.workload), source=source)
+                    whole=not (bare or bundle.workload), source=source, ready=ready)
 
 
 def load(chosen: Workload) -> Bundle:
