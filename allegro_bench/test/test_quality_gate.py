@@ -184,7 +184,11 @@ def test_the_command_writes_verdicts_and_costs_that_verify(result, capsys):
     closed = rows['onnxruntime/fp32', 'closed_loop']
     assert (closed['n'], closed['margin_pp'], closed['latency_injected']) == (2, 3.0, True)
     assert closed['success_ref'] > 0
-    assert rows['numpy/fp32', 'open_loop']['deviation']['max_rad'] < 1e-5
+    opened = rows['numpy/fp32', 'open_loop']
+    assert opened['deviation']['max_rad'] < 1e-5
+    with np.load(result / opened['files'][0]['path'], allow_pickle=False) as file:
+        assert file['joint'].tolist() == list(HAND.joint_names)
+        assert file['max_rad'].max() == opened['deviation']['max_rad']
     for entry in document['summary']:
         calls = rows[entry['backend'], 'closed_loop']['inferences_per_success']['value']
         seconds, joules = entry['cpu_s_per_success'], entry['j_per_success']

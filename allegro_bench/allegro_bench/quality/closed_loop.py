@@ -143,7 +143,8 @@ def acted(name: str, policy: GraphPolicy, seen: Observation) -> NDArray[np.float
         AllegroError: the engine failed, whatever it threw.
     """
     try:
-        return np.array(policy.act({n: seen[n] for n in policy.inputs}), dtype=np.float64)[0]
+        found: NDArray[np.float64] = np.array(policy.act({n: seen[n] for n in policy.inputs}), dtype=np.float64)[0]
+        return found
     except AllegroError:
         raise
     except Exception as error:  # engines have no common base of their exceptions

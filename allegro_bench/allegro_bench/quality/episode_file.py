@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from allegro_description.errors import ConfigError
+from numpy.typing import NDArray
 
 from allegro_bench.quality.noninferiority import Difference, difference
 from allegro_bench.quality.per_success import per_success
@@ -17,6 +18,7 @@ from allegro_bench.results.document import sha256_of
 
 if TYPE_CHECKING:
     from allegro_bench.quality.closed_loop import Played
+    from allegro_bench.quality.open_loop import Deviation
 
 FOLDER = 'quality'
 COLUMNS = ('seed', 'success_ref', 'success_cand', 'inferences_ref', 'inferences_cand', 'released', 'response_ms')
@@ -39,8 +41,23 @@ def keep(folder: Path, name: str, reference: Sequence[Played], played: Sequence[
         'inferences_cand': [p.inferences for p in played], 'released': [p.released for p in played],
         'response_ms': [p.late_ms for p in played],
     }
+    return _write(folder, name, {n: np.array(v) for n, v in columns.items()})
+
+
+def keep_joints(folder: Path, name: str, found: Deviation) -> dict[str, str]:
+    """Write the open-loop deviation of each joint: ``joint``, ``max_rad``, ``p99_rad``, ``share_of_range``.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    return _write(folder, f'{name}_open_loop', {
+        'joint': np.array(found.joints), 'max_rad': found.max_rad, 'p99_rad': found.p99_rad,
+        'share_of_range': found.share})
+
+
+def _write(folder: Path, name: str, columns: Mapping[str, NDArray[Any]]) -> dict[str, str]:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **{n: np.array(v) for n, v in columns.items()})
+    np.savez_compressed(buffer, allow_pickle=False, **dict(columns))
     path = PurePosixPath(FOLDER, f'{"".join(c if c.isalnum() or c in "._-" else "_" for c in name)}.npz')
     try:
         (folder / FOLDER).mkdir(parents=True, exist_ok=True)

@@ -35,16 +35,23 @@ class Deviation:
 
     Attributes:
         n: observations.
+        joints: names.
         max_rad, p99_rad: of each joint, rad, (n_joints,); NaN where an answer was no number.
         share: largest difference of each joint over its range, (n_joints,).
         p99_all: 99th percentile over joints and observations together, rad.
     """
 
     n: int
+    joints: tuple[str, ...]
     max_rad: NDArray[np.float64]
     p99_rad: NDArray[np.float64]
     share: NDArray[np.float64]
     p99_all: float
+
+    @property
+    def worst(self) -> str:
+        """The joint whose difference is the largest share of its range; '' where an answer was no number."""
+        return self.joints[int(self.share.argmax())] if np.isfinite(self.share).all() else ''
 
     def section(self) -> dict[str, float | None]:
         """As in ``quality[].deviation``; null where an answer was no number."""
@@ -109,7 +116,7 @@ def deviation(bundle: Bundle, first: Candidate, second: Candidate, sequences: Se
     rank = nearest_rank(n, 0.99) - 1
     p99 = np.sort(apart, axis=0)[rank]      # what is no number is sorted to the end, as the worst
     every = np.sort(apart, axis=None)[nearest_rank(apart.size, 0.99) - 1]
-    return Deviation(n, most, p99, most / (model.upper - model.lower), float(every))
+    return Deviation(n, tuple(model.joint_names), most, p99, most / (model.upper - model.lower), float(every))
 
 
 def _actions(bundle: Bundle, who: Candidate, sequences: Sequences) -> NDArray[np.float64]:

@@ -20,10 +20,9 @@ def open_table(judged: Sequence[Judged]) -> str:
             rows.append((one.candidate.name, 'not run: ' + one.problem, '', '', '', ''))
             continue
         section = found.section()
-        joint = '' if section['max_rad'] is None else str(int(found.share.argmax()))
         rows.append((one.candidate.name, str(found.n), _milli(section['max_rad']), _milli(section['p99_rad']),
                      'no number' if section['max_share_of_range'] is None
-                     else f'{section["max_share_of_range"]:.2%}', joint))
+                     else f'{section["max_share_of_range"]:.2%}', found.worst))
     return aligned(rows)
 
 

@@ -14,7 +14,7 @@ from allegro_ai.tasks.vector import VERSION
 from allegro_description.model import load_hand
 
 from allegro_bench.quality.closed_loop import Scene
-from allegro_bench.quality.episode_file import again, keep, points
+from allegro_bench.quality.episode_file import again, keep, keep_joints, points
 from allegro_bench.quality.gate import Judged, Settings
 from allegro_bench.quality.noninferiority import INCONCLUSIVE, NOT_RUN, pairs_needed
 from allegro_bench.quality.per_success import Interval, per_success
@@ -65,10 +65,11 @@ def rows_of(one: Judged, reference: str, settings: Settings, env: Row, folder: P
         opened |= {'n': 0, 'deviation': None, 'verdict': NOT_RUN, 'detail': one.problem}
     else:
         # a difference of actions alone never decides
+        worst = one.deviation.worst
         opened |= {'n': one.deviation.n, 'deviation': one.deviation.section(), 'verdict': INCONCLUSIVE,
-                   'detail': f'observations; p99 is over joints and observations; largest in joint '
-                             f'{int(np.nanargmax(one.deviation.max_rad))}' if np.isfinite(one.deviation.max_rad).any()
-                   else 'no answer was a number'}
+                   'files': [keep_joints(folder, who.name, one.deviation)],
+                   'detail': f'n: observations; p99: over joints and observations; largest share of a range: {worst}'
+                   if worst else 'an answer was no number'}
     closed = {**same, **blank, 'stage': CLOSED, 'margin_pp': 100.0 * settings.margin}
     found, counts = one.difference, one.counts
     if found is None or counts is None:
