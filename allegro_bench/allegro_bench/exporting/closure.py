@@ -79,21 +79,21 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
 
     Of ``from a import b`` both ``a`` and ``a.b`` are given, for ``b`` may be a module.
     """
-    yield from _below(ast.parse(path.read_bytes()), later=False)
+    for statement in ast.parse(path.read_bytes()).body:
+        yield from _of(statement, later=False)
 
 
-def _below(node: ast.AST, *, later: bool) -> Iterator[tuple[str, bool]]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and ast.unparse(child.test).endswith('TYPE_CHECKING'):
-            for other in child.orelse:
-                yield from _below(other, later=later)
-        elif isinstance(child, ast.Import):
-            yield from ((alias.name, later) for alias in child.names)
-        elif isinstance(child, ast.ImportFrom):
-            if child.level or child.module is None:
-                raise ConfigError(f'a relative import in line {child.lineno}: the suite names modules in full')
-            yield child.module, later
-            yield from ((f'{child.module}.{alias.name}', later) for alias in child.names)
-        else:
-            inside = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-            yield from _below(child, later=later or inside)
+def _of(node: ast.AST, *, later: bool) -> Iterator[tuple[str, bool]]:
+    if isinstance(node, ast.Import):
+        yield from ((alias.name, later) for alias in node.names)
+        return
+    if isinstance(node, ast.ImportFrom):
+        if node.level or node.module is None:
+            raise ConfigError(f'a relative import in line {node.lineno}: the suite names modules in full')
+        yield node.module, later
+        yield from ((f'{node.module}.{alias.name}', later) for alias in node.names)
+        return
+    types = isinstance(node, ast.If) and ast.unparse(node.test).endswith('TYPE_CHECKING')
+    inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+    for child in node.orelse if types and isinstance(node, ast.If) else ast.iter_child_nodes(node):
+        yield from _of(child, later=later or inside)

@@ -26,9 +26,11 @@ def add_commands(commands: Any) -> None:
                          help='shipped bundle, path of a bundle, or rung of the ladder L0 … L5b')
     command.add_argument('--output', type=Path, required=True, metavar='FILE', help='NAME.tar.gz, or a new folder')
     command.add_argument('--engines', default='onnxruntime,numpy', metavar='LIST',
-                         help='measured where they are installed (default: %(default)s)')
+                         help='measured where they are installed, e.g. onnxruntime/int8_static (default: %(default)s)')
     command.add_argument('--profile', default='quick', choices=('quick', 'standard', 'long'),
                          help='what run.py does unless told otherwise (default: %(default)s)')
+    command.add_argument('--block-s', type=float, metavar='S', help='length of a block; the profile is then custom')
+    command.add_argument('--blocks', type=int, metavar='N', help='number of blocks; the profile is then custom')
     command.add_argument('--rate-hz', type=float, metavar='HZ', help="control rate (default: the policy's own)")
     command.add_argument('--deadline-ms', type=float, metavar='MS', help='default: one period')
     command.add_argument('--on-overrun', default='skip', choices=('skip', 'queue'),
@@ -57,6 +59,7 @@ def _export(given: argparse.Namespace, path: str, scratch: Path) -> int:
     from allegro_description.model import load_hand
 
     from allegro_bench.exporting.pack import Order, files, write
+    from allegro_bench.running.profiles import profile
     from allegro_bench.running.recorded import observations_of
     from allegro_bench.running.workload import SYNTHETIC, is_rung, workload
 
@@ -68,7 +71,7 @@ def _export(given: argparse.Namespace, path: str, scratch: Path) -> int:
     chosen = workload(bundle, policy, rate_hz=given.rate_hz, deadline_ms=given.deadline_ms, on_overrun=given.on_overrun,
                       bare=given.bare, source=source)
     engines = [name.strip() for name in given.engines.split(',') if name.strip()]
-    made = files(Order(chosen, bundle, policy, engines, given.profile))
+    made = files(Order(chosen, bundle, policy, engines, profile(given.profile, given.block_s, given.blocks)))
     write(made, given.output)
     size = sum(map(len, made.values()))
     print(f'{given.output}: {len(made)} files, {size / 1e6:.1f} MB unpacked; {policy} at {chosen.rate_hz:g} Hz on '

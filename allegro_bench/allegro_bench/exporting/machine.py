@@ -17,6 +17,7 @@ from typing import Any
 from allegro_description.errors import AllegroError, ConfigError
 
 from allegro_bench.exporting.start import MANIFEST, STAND_INS
+from allegro_bench.running.profiles import CUSTOM, PROFILES, Profile, profile
 
 PLAN, BUNDLE, OBSERVATIONS = 'plan.json', 'bundle', 'observations'
 RECORDED = 'recorded.npz'
@@ -37,7 +38,8 @@ def parser(plan: Mapping[str, Any]) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog='run.py', description=f'Measure {plan["name"]} at {plan["rate_hz"]:g} Hz on this machine.', epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    top.add_argument('--profile', default=plan['profile'], choices=('quick', 'standard', 'long'),
+    usual = plan['profile']['name']
+    top.add_argument('--profile', default=usual, choices=tuple(dict.fromkeys((*PROFILES, usual))),
                      help='quick: 3 x 10 s, never published; standard: 5 x 120 s; long: 5 x 600 s '
                           '(default: %(default)s)')
     top.add_argument('--block-s', type=float, metavar='S', help='length of a block; the profile is then custom')
@@ -95,7 +97,13 @@ def _measure(root: Path, plan: Mapping[str, Any], manifest: str, given: argparse
         given.observations = str(root / given.observations)
     with tempfile.TemporaryDirectory(prefix='allegro_bench_') as scratch:
         return measure(given, str(root / BUNDLE), Path(scratch), ready=str(root / OBSERVATIONS), notes=notes,
-                       command_line=['run.py', *words], workload_hash=plan['workload_hash'], report=False)
+                       command_line=['run.py', *words], workload_hash=plan['workload_hash'], packed=True,
+                       lengths=_lengths(plan['profile'], given))
+
+
+def _lengths(packed: Mapping[str, Any], given: argparse.Namespace) -> Profile:
+    base = Profile(**packed) if given.profile == CUSTOM else None
+    return profile(given.profile, given.block_s, given.blocks, base)
 
 
 def _stands_in(root: Path, name: str) -> bool:

@@ -22,12 +22,13 @@ from allegro_description.description_file import LOADER
 from allegro_description.errors import BundleError, ConfigError
 from allegro_description.share import share_dir
 
-from allegro_bench.exporting import stand_in_graph, stand_in_onnx, stand_in_yaml, start
+from allegro_bench.exporting import stand_in_graph, stand_in_onnx, stand_in_precision, stand_in_yaml, start
 from allegro_bench.exporting.closure import SUITE, Closure, closure
 from allegro_bench.exporting.machine import BUNDLE, OBSERVATIONS, PLAN, RECORDED
 from allegro_bench.exporting.readme import readme
 from allegro_bench.meters import METERS
 from allegro_bench.running.engines import NULL
+from allegro_bench.running.profiles import PROFILES, Profile
 from allegro_bench.running.setup import tool_version
 from allegro_bench.running.steps import measurements, observations
 from allegro_bench.running.workload import SYNTHETIC, Workload, section
@@ -40,7 +41,7 @@ METER_NAMES = ('powercap', 'perf', 'nvml', 'ina3221', 'hwmon', 'power_supply', '
 WITHOUT = {
     'allegro_ai.graph': 'its place takes the report of the packed graph',
     'allegro_ai.archive': 'the bundle is packed as a folder',
-    'allegro_ai.backends.precision': 'converting to 8 bit needs the package onnx',
+    'allegro_ai.backends.precision': 'its place takes what was converted to 8 bit already',
     'allegro_ai.workloads.networks': 'a network of the ladder is packed as its bundle',
     'allegro_ai.workloads.ladder': 'a network of the ladder is packed as its bundle',
     'allegro_bench.bags.recording': 'recorded observations are packed as arrays',
@@ -70,7 +71,7 @@ class Order:
     bundle: Bundle
     policy: str
     engines: Sequence[str]
-    profile: str = 'quick'
+    profile: Profile = PROFILES['quick']
 
 
 def code(engines: Sequence[str]) -> Closure:
@@ -88,11 +89,8 @@ def files(order: Order) -> dict[str, bytes]:
         ConfigError: the engines are none that can be packed.
     """
     for name in order.engines:
-        plugin, precision = split_name(name)
-        if plugin not in BACKENDS.names():
+        if split_name(name)[0] not in BACKENDS.names():
             raise ConfigError(f'backend {name!r} cannot be packed; allowed: {", ".join(BACKENDS.names())}')
-        if precision.startswith('int8'):
-            raise ConfigError(f'backend {name!r} cannot be packed: {WITHOUT["allegro_ai.backends.precision"]}')
     found = {'run.py': _source(start), 'README.txt': readme(order).encode(), **_code(order), **_stand_ins(order)}
     found |= {f'{BUNDLE}/{name}': raw for name, raw in order.bundle.files.items()}
     found |= _observations(order)
@@ -163,6 +161,12 @@ def _code(order: Order) -> dict[str, bytes]:
     found[f'{start.CODE}/allegro_ai/allegro_ai/graph.py'] = _source(stand_in_graph)
     found[f'{start.CODE}/allegro_ai/allegro_ai/{stand_in_graph.REPORT}'] = _json(
         {'sha256': hashlib.sha256(order.bundle.graph).hexdigest(), **report})
+    backends = f'{start.CODE}/allegro_ai/allegro_ai/backends'
+    found[f'{backends}/precision.py'] = _source(stand_in_precision)
+    for precision in {split_name(name)[1] for name in order.engines}:
+        if precision.startswith('int8'):
+            from allegro_ai.backends.precision import graph_of
+            found[f'{backends}/{precision}.onnx'] = graph_of(order.bundle, precision)
     return found
 
 
@@ -222,7 +226,7 @@ def _plan(order: Order) -> dict[str, Any]:
     return {
         'name': chosen.name, 'policy': order.policy, 'model': chosen.model, 'side': chosen.side,
         'rate_hz': chosen.rate_hz, 'deadline_ms': chosen.deadline_ms, 'on_overrun': chosen.on_overrun,
-        'bare': not chosen.whole, 'profile': order.profile, 'engines': list(order.engines),
+        'bare': not chosen.whole, 'profile': order.profile.as_dict(), 'engines': list(order.engines),
         'source': SYNTHETIC if chosen.source == SYNTHETIC else f'{OBSERVATIONS}/{RECORDED}',
         'workload_hash': section(chosen, order.bundle)['hash'],
     }

@@ -9,9 +9,12 @@ import tempfile
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from allegro_description.errors import AllegroError, ConfigError
+
+if TYPE_CHECKING:
+    from allegro_bench.running.profiles import Profile
 
 EPILOG = """examples:
   allegro-bench run --plan                                 what a run would do here, and how long it takes
@@ -95,7 +98,8 @@ def ladder(given: argparse.Namespace, scratch: Path) -> str:
 
 
 def measure(given: argparse.Namespace, path: str, scratch: Path, *, ready: str = '', notes: Sequence[str] = (),
-            command_line: Sequence[str] | None = None, workload_hash: str = '', report: bool = True) -> int:
+            command_line: Sequence[str] | None = None, workload_hash: str = '',
+            lengths: Profile | None = None, packed: bool = False) -> int:
     """Carry out a run; returns the exit code.
 
     Args:
@@ -106,7 +110,8 @@ def measure(given: argparse.Namespace, path: str, scratch: Path, *, ready: str =
         notes: sentences for the result.
         command_line: as it stands in the result; default: what this process was called with.
         workload_hash: hash that the workload has to have; '' for any.
-        report: write the page too.
+        lengths: of everything; default: what ``given`` says.
+        packed: the machine has only a pack: no page is written, and no other command can be pointed to.
 
     Raises:
         AllegroError: nothing can be measured; the sentence says why.
@@ -147,7 +152,7 @@ def measure(given: argparse.Namespace, path: str, scratch: Path, *, ready: str =
         raise ConfigError('no backend is left to measure: ' + ('; '.join(left) or 'null is always measured'))
     first, note = reference()
     intensity = intensity_of(given.zone, given.intensity)
-    lengths = profile(given.profile, given.block_s, given.blocks)
+    lengths = lengths or profile(given.profile, given.block_s, given.blocks)
     setup = Setup(chosen, bundle, engines, first, lengths, given.seed, given.reverse, given.spin_us,
                   [*notes, *([note] if note else [])],
                   command_line or ['allegro-bench', *sys.argv[1:]],
@@ -160,10 +165,11 @@ def measure(given: argparse.Namespace, path: str, scratch: Path, *, ready: str =
         raise ConfigError(f'{folder} holds a result already; choose another --output')
     with EnergyRecorder(open_meters(given.meter)) as recorder:
         if recorder.reason:
-            print('energy     none: no meter works here; allegro-bench meters says why')
+            usual = 'no meter works here; allegro-bench meters says why'
+            print(f'energy     none: {recorder.reason if packed else usual}')
         run = Run(setup, folder, recorder)
         document = run.carry_out()
-    return _told(document, folder, interrupted=run.interrupted, report=report)
+    return _told(document, folder, interrupted=run.interrupted, report=not packed)
 
 
 def _told(document: dict[str, Any], folder: Path, *, interrupted: bool, report: bool) -> int:

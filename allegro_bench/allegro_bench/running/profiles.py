@@ -63,16 +63,18 @@ PROFILES = {
 """``quick`` shows that everything works, ``standard`` is what is compared, ``long`` is for p99.9 and beyond."""
 
 
-def profile(name: str, block_s: float | None = None, blocks: int | None = None) -> Profile:
+def profile(name: str, block_s: float | None = None, blocks: int | None = None, base: Profile | None = None) -> Profile:
     """A profile by name; with another length or number of blocks it is ``custom`` and not for publication.
+
+    ``base`` stands in for the name, for lengths that have none.
 
     Raises:
         UnknownName: no such profile.
         ConfigError: a block length outside 1 … 3600 s, or a number of blocks outside 1 … 100.
     """
-    if name not in PROFILES:
+    if base is None and name not in PROFILES:
         raise UnknownName('profile', name, PROFILES)
-    found = PROFILES[name]
+    found = base or PROFILES[name]
     if block_s is not None and not 1 <= block_s <= 3600:
         raise ConfigError(f'--block-s is {block_s:g}; allowed: 1 to 3600 s')
     if blocks is not None and not 1 <= blocks <= 100:
