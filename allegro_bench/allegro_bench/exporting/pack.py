@@ -138,7 +138,8 @@ def _source(module: Any) -> bytes:
 
 
 def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + '\n').encode()
+    # Orders are kept: those of inputs and joints mean something.
+    return (json.dumps(value, indent=1, ensure_ascii=False) + '\n').encode()
 
 
 def _code(order: Order) -> dict[str, bytes]:
@@ -163,7 +164,7 @@ def _code(order: Order) -> dict[str, bytes]:
         {'sha256': hashlib.sha256(order.bundle.graph).hexdigest(), **report})
     backends = f'{start.CODE}/allegro_ai/allegro_ai/backends'
     found[f'{backends}/precision.py'] = _source(stand_in_precision)
-    for precision in {split_name(name)[1] for name in order.engines}:
+    for precision in sorted({split_name(name)[1] for name in order.engines}):
         if precision.startswith('int8'):
             from allegro_ai.backends.precision import graph_of
             found[f'{backends}/{precision}.onnx'] = graph_of(order.bundle, precision)
