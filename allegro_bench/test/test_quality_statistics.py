@@ -147,6 +147,7 @@ def test_a_product_keeps_relative_errors_and_what_is_unknown():
     assert wider['lo'] < 540.0
     assert wider['hi'] > 660.0
     assert wider['lo'] > 1.8 * 270.0
+    assert product({'value': 2.0, 'lo': -1.0, 'hi': 5.0}, calls)['lo'] == 0.0     # two blocks, far apart
     assert product(joules, {'value': None, 'lo': None, 'hi': None})['value'] is None
     assert product(joules, {'value': 300.0, 'lo': 290.0, 'hi': None})['hi'] is None
 

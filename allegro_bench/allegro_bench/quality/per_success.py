@@ -67,7 +67,7 @@ def product(one: Mapping[str, Any], other: Mapping[str, Any]) -> Interval:
         if first is None or second is None:
             found[bound] = None
         elif min(a, b, first, second) <= 0:
-            found[bound] = first * second
+            found[bound] = max(0.0, first * second)     # an interval of few blocks may reach below what can be
         else:
             spread = math.hypot(math.log(first / a), math.log(second / b))
             found[bound] = a * b * math.exp(spread if bound == 'hi' else -spread)
