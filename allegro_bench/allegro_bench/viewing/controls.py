@@ -16,6 +16,9 @@ PLAY, STOP = 'Play', 'Stop'
 BACK, ON = '◀ event', 'event ▶'
 QUIET = 'all but touch'
 SLOTS = 7
+TINTS = {'note': (236, 239, 243), 'warning': (255, 229, 190), 'fault': (251, 205, 208)}
+"""Of the buttons, by level of the event."""
+
 GRIP_S = 0.6
 """The slider is not moved under a hand that dragged it within this time."""
 
@@ -45,7 +48,7 @@ class Controls:
         self._kinds = {markup.choice(QUIET, rest): '', markup.choice('all', len(self._events)): 'all'}
         self._kinds |= {markup.choice(kind, count): kind for kind, count in number.items()}
         self._kind = gui.add_dropdown('Kinds', tuple(self._kinds), hint=markup.about_kinds())
-        self._slots = [gui.add_button(' ', color='gray', visible=False) for _ in range(SLOTS)]
+        self._slots = [gui.add_button(' ', color=TINTS['note'], visible=False) for _ in range(SLOTS)]
         self._shown: list[Event | None] = [None] * SLOTS
         for k, slot in enumerate(self._slots):
             slot.on_click(lambda _, k=k: self._jump(self._shown[k]))
@@ -76,15 +79,16 @@ class Controls:
         place = self._playhead.place(now)
         if now - self._gripped > GRIP_S and abs(self._slider.value - place) >= 0.005:
             self._slider.value = round(place, 2)
-        around = [*near(self.chosen, place, SLOTS)]
+        chosen = self.chosen
+        around, newest = [*near(chosen, place, SLOTS)], earlier(chosen, place + 1e-9)
         for k, slot in enumerate(self._slots):
             event = around[k] if k < len(around) else None
             self._shown[k] = event
             _write(slot, 'visible', event is not None)
             if event is not None:
-                _write(slot, 'label', markup.short(event))
+                _write(slot, 'label', ('▸ ' if event is newest else '') + markup.short(event))
                 _write(slot, 'hint', event.text)
-                _write(slot, 'color', {'note': 'gray', 'warning': 'orange', 'fault': 'red'}[event.level])
+                _write(slot, 'color', TINTS[event.level])
 
     def _dragged(self, event: Any) -> None:
         if event.client_id is None:  # it was moved by refresh

@@ -41,7 +41,7 @@ FALL_M = 0.2
 FEW = 3
 """More cells than this that are lost together are counted, not named."""
 
-_REGULAR = ('joint_states', 'touch', 'commands', 'policy_state')
+_REGULAR = ('joint_states', 'touch', 'commands')
 _ERROR = 2
 _DATE = re.compile(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}(?= UTC)')
 SLIP_AT = 0.5
@@ -115,8 +115,8 @@ def gaps(timeline: Timeline) -> list[Event]:
         times = timeline.seconds(track.received_ns)
         steps = times[1:] - times[:-1]
         least = max(SILENT_S, PERIODS * float(sorted(steps)[len(steps) // 2]))
-        # The policy is silent by right while it waits for an object.
-        level = 'warning' if kind in ('joint_states', 'touch') else 'note'
+        # Who commands the hand may be silent by right, while there is nothing to do.
+        level = 'note' if kind == 'commands' else 'warning'
         found += [Event(float(times[k]), 'gap', level, f'{track.topic} is silent for {steps[k]:.2f} s',
                         float(times[k + 1])) for k in range(len(steps)) if steps[k] > least]
     return found

@@ -130,6 +130,14 @@ def state(timeline: Timeline, moment: Moment) -> str:
     return f'<div style="{_BOX}">{"".join(rows)}</div>'
 
 
+def legend(names: Sequence[str], strokes: Sequence[str], dashed: bool) -> str:
+    """The names of curves in their colours; ``dashed``: each has a dashed one beside it."""
+    entries = [f'<span style="margin-right:9px;white-space:nowrap"><span style="color:{strokes[k % len(strokes)]};'
+               f'font-weight:700">━</span> {escape(name)}</span>' for k, name in enumerate(names)]
+    entries += ['<span style="white-space:nowrap"><b>╌</b> target</span>'] if dashed else []
+    return f'<div style="{_BOX};font-size:11px">{" ".join(entries)}</div>'
+
+
 def table(events: Sequence[Event]) -> str:
     """The events with both times, as a list."""
     rows = ''.join(
@@ -154,7 +162,7 @@ def recording(found: Recording, remarks: Sequence[str]) -> str:
     return f'<div style="{_BOX}">{"".join(rows)}<table style="margin-top:4px">{streams}</table></div>'
 
 
-def short(event: Event, length: int = 44) -> str:
+def short(event: Event, length: int = 36) -> str:
     """An event as the label of a button."""
     words = event.text if len(event.text) <= length else event.text[:length - 1].rstrip() + '…'
     return f'{clock(event.at_s)}  {words}'

@@ -29,6 +29,8 @@ HALF_S = 4.0
 STROKES = ('#266ec8', '#d1495b', '#2a9d6f', '#8a5cc2', '#c77700', '#5f6b7a')
 NOW = '#d6294b'
 MOST_CURVES = 6
+MARGIN = 0.06
+"""Free above and below the curves, as a share of their range."""
 _HEIGHT = 150
 
 
@@ -190,7 +192,8 @@ class _Plot:
         empty = (x, *(np.full(2, np.nan) for _ in range(self._count)))
         self._handle = gui.add_uplot(
             empty, self._series(), scales={'x': self._across(), 'y': viser.uplot.Scale(auto=True)}, height=_HEIGHT,
-            legend=viser.uplot.Legend(show=True, live=False))
+            legend=viser.uplot.Legend(show=False))
+        self._legend = gui.add_html(self._key())
 
     @property
     def _count(self) -> int:
@@ -203,14 +206,15 @@ class _Plot:
             x = np.array([-HALF_S, HALF_S])
             self._handle.data = (x, *(np.full(2, np.nan) for _ in range(self._count)))
             self._handle.series = self._series()
+            self._legend.content = self._key()
 
     def draw(self, t: Float, columns: Float, low: float | None = None, high: float | None = None) -> None:
         """Show curves over times relative to the present; ``low`` and ``high`` bound the axis, else the values do."""
         known = columns[np.isfinite(columns)]
         bottom = low if low is not None else float(known.min()) if len(known) else 0.0
         top = high if high is not None else float(known.max()) if len(known) else 1.0
-        if low is None and top - bottom < 1e-9:
-            bottom, top = bottom - 0.5, top + 0.5
+        space = MARGIN * (top - bottom) or 0.5
+        bottom, top = bottom - space, top + space
         # The line of the present: two points so close that they stand above one another.
         place = int(np.searchsorted(t, 0.0))
         t = np.insert(t, [place, place], [-1e-6, 0.0])
@@ -220,6 +224,9 @@ class _Plot:
         self._handle.scales = {'x': self._across(), 'y': viser.uplot.Scale(auto=False, range=(bottom, top))}
         self._handle.data = (np.ascontiguousarray(t), *(np.ascontiguousarray(c) for c in columns.T), line)
 
+    def _key(self) -> str:
+        return markup.legend(self._names, STROKES, self._dashed)
+
     def _across(self) -> Any:
         # Without time=False uPlot takes seconds for dates.
         return viser.uplot.Scale(time=False, auto=False, range=(-HALF_S, HALF_S))
@@ -227,8 +234,8 @@ class _Plot:
     def _series(self) -> tuple[Any, ...]:
         solid = [viser.uplot.Series(label=name, stroke=STROKES[k % len(STROKES)], width=1.5)
                  for k, name in enumerate(self._names)]
-        dashed = [viser.uplot.Series(label='', stroke=STROKES[k % len(STROKES)], width=1.2, dash=(4, 4))
-                  for k in range(len(self._names) if self._dashed else 0)]
+        dashed = [viser.uplot.Series(label=f'{name} target', stroke=STROKES[k % len(STROKES)], width=1.2, dash=(4, 4))
+                  for k, name in enumerate(self._names if self._dashed else ())]
         return (viser.uplot.Series(label='t [s]'), *solid, *dashed,
                 viser.uplot.Series(label='now', stroke=NOW, width=1.5))
 
