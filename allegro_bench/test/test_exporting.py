@@ -38,7 +38,7 @@ from allegro_bench.running.setup import Setup
 from allegro_bench.running.workload import workload
 from allegro_description.errors import BundleError, ConfigError
 from allegro_description.model import load_hand
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
@@ -122,9 +122,12 @@ def test_the_bundle_is_packed_byte_for_byte_and_arrays_hold_plain_numbers(order,
     assert not [n for n in packed if n.endswith(('.pkl', '.pickle', '.pyc', '.so'))]
 
 
-def test_an_engine_that_nobody_knows_is_not_packed(order):
+def test_an_engine_that_nobody_knows_or_vouches_for_is_not_packed(order):
     with pytest.raises(ConfigError, match='tensorflow'):
         files(dataclasses.replace(order, engines=['tensorflow']))
+    shipped = load_bundle('tactile_hold_linear', load_hand('v5_sense', 'right'))
+    with pytest.raises(BundleError, match='tolerance'):
+        files(Order(workload(shipped, shipped.name), shipped, shipped.name, ['onnxruntime/int8_dynamic']))
 
 
 @given(st.data())
@@ -203,6 +206,7 @@ def test_constants_of_every_type_are_read(values, raw):
 
 
 @given(st.binary(max_size=60), st.integers(0, 400))
+@example(b'@\x00', 0)
 @settings(max_examples=60, deadline=None)
 def test_bytes_that_are_no_graph_are_refused_or_read_and_nothing_else(noise, cut):
     graph = build('L0').SerializeToString()[:cut]

@@ -17,6 +17,7 @@ import numpy as np
 from allegro_ai.backends import BACKENDS, split_name
 from allegro_ai.bundle import Bundle
 from allegro_ai.contents import CONTRACT
+from allegro_ai.contract import golden_tolerance
 from allegro_ai.untrusted import parse_yaml
 from allegro_description.description_file import LOADER
 from allegro_description.errors import BundleError, ConfigError
@@ -85,12 +86,14 @@ def files(order: Order) -> dict[str, bytes]:
     """Every file of a pack, by path; the same bytes for the same order.
 
     Raises:
-        BundleError: the bundle cannot be measured elsewhere: something in it cannot be written as JSON.
-        ConfigError: the engines are none that can be packed.
+        BundleError: something in the bundle cannot be written as JSON, or it records no tolerance for an engine.
+        ConfigError: there is no such engine.
     """
     for name in order.engines:
-        if split_name(name)[0] not in BACKENDS.names():
+        plugin, precision = split_name(name)
+        if plugin not in BACKENDS.names():
             raise ConfigError(f'backend {name!r} cannot be packed; allowed: {", ".join(BACKENDS.names())}')
+        golden_tolerance(order.bundle.contract, plugin, precision)  # without one it would be refused there
     found = {'run.py': _source(start), 'README.txt': readme(order).encode(), **_code(order), **_stand_ins(order)}
     found |= {f'{BUNDLE}/{name}': raw for name, raw in order.bundle.files.items()}
     found |= _observations(order)

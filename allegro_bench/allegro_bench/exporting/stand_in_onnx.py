@@ -84,6 +84,8 @@ def _signed(value: int) -> int:
 
 
 def _value(kind: Any, wire: int, value: Any) -> Any:
+    if wire != {INT: _VARINT, FLOAT: _FIXED32, DOUBLE: _FIXED64}.get(kind, _BYTES):
+        raise ValueError('a field of another kind than it should be')
     if kind == INT:
         return _signed(value)
     if kind in (FLOAT, DOUBLE):
