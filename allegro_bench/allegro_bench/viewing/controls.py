@@ -11,9 +11,9 @@ from allegro_bench.viewing import markup
 from allegro_bench.viewing.events import Event, counts, earlier, later, near
 from allegro_bench.viewing.playhead import Playhead
 
-SPEEDS = ('0.1×', '0.25×', '0.5×', '1×', '2×', '5×')
+SPEEDS = ('0.1×', '0.5×', '1×', '2×', '5×')
 PLAY, STOP = 'Play', 'Stop'
-BACK, ON = '◀ event', 'event ▶'
+BACK, ON = '◀', '▶'
 QUIET = 'all but touch'
 SLOTS = 7
 TINTS = {'note': (236, 239, 243), 'warning': (255, 229, 190), 'fault': (251, 205, 208)}
@@ -36,10 +36,10 @@ class Controls:
         self._gripped = float('-inf')
         self._slider = gui.add_slider('Time [s]', 0.0, max(round(playhead.duration_s, 2), 0.01), 0.01, 0.0)
         self._slider.on_update(self._dragged)
-        self._buttons = gui.add_button_group('', (BACK, PLAY, STOP, ON))
-        self._buttons.on_click(lambda event: self._click(event.target.value))
+        self._buttons = gui.add_button_group('◀ event ▶', (BACK, PLAY, STOP, ON))
+        self._buttons.on_click(lambda event: self.click(event.target.value))
         self._speeds = gui.add_button_group('Speed', SPEEDS)
-        self._speeds.on_click(lambda event: self._speed(event.target.value))
+        self._speeds.on_click(lambda event: self.speed(event.target.value))
 
     def list_events(self, gui: Any) -> None:
         """Build the list of events: which kinds, and buttons for those around the present."""
@@ -51,7 +51,7 @@ class Controls:
         self._slots = [gui.add_button(' ', color=TINTS['note'], visible=False) for _ in range(SLOTS)]
         self._shown: list[Event | None] = [None] * SLOTS
         for k, slot in enumerate(self._slots):
-            slot.on_click(lambda _, k=k: self._jump(self._shown[k]))
+            slot.on_click(lambda _, k=k: self.jump(self._shown[k]))
 
     @property
     def chosen_kind(self) -> str:
@@ -90,6 +90,23 @@ class Controls:
                 _write(slot, 'hint', event.text)
                 _write(slot, 'color', TINTS[event.level])
 
+    def click(self, what: str) -> None:
+        """Ask for one of :data:`BACK`, :data:`PLAY`, :data:`STOP`, :data:`ON`."""
+        if what in (PLAY, STOP):
+            self._asked.put(lambda now: self._playhead.play(what == PLAY, now))
+        elif what in (BACK, ON):
+            step = earlier if what == BACK else later
+            self._asked.put(lambda now: self._go(step(self.chosen, self._playhead.place(now)), now))
+
+    def speed(self, what: str) -> None:
+        """Ask for one of :data:`SPEEDS`; anything else is ignored."""
+        if what in SPEEDS:
+            self._asked.put(lambda now: self._playhead.set_speed(float(what.rstrip('×')), now))
+
+    def jump(self, event: Event | None) -> None:
+        """Ask to go where an event begins."""
+        self._asked.put(lambda now: self._go(event, now))
+
     def _dragged(self, event: Any) -> None:
         if event.client_id is None:  # it was moved by refresh
             return
@@ -97,20 +114,6 @@ class Controls:
         value = event.target.value
         if isinstance(value, (int, float)):
             self._asked.put(lambda now: self._playhead.seek(float(value), now))
-
-    def _click(self, what: str) -> None:
-        if what in (PLAY, STOP):
-            self._asked.put(lambda now: self._playhead.play(what == PLAY, now))
-        else:
-            step = earlier if what == BACK else later
-            self._asked.put(lambda now: self._go(step(self.chosen, self._playhead.place(now)), now))
-
-    def _speed(self, what: str) -> None:
-        if what in SPEEDS:
-            self._asked.put(lambda now: self._playhead.set_speed(float(what.rstrip('×')), now))
-
-    def _jump(self, event: Event | None) -> None:
-        self._asked.put(lambda now: self._go(event, now))
 
     def _go(self, event: Event | None, now: float) -> None:
         if event is not None:

@@ -140,7 +140,7 @@ def nodes(timeline: Timeline) -> list[Event]:
             level = status.level
             if is_policy(name) and phase_of(status) not in ('', phase):
                 phase = phase_of(status)
-                found.append(Event(at_s, 'phase', 'note', f'policy: {phase}'))
+                found.append(Event(at_s, 'phase', 'warning' if phase == 'HOLD' else 'note', f'policy: {phase}'))
     return found
 
 

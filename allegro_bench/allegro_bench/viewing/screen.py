@@ -52,6 +52,8 @@ class Screen:
         self.playhead = Playhead(timeline.duration_s, time.monotonic())
         self._page = HandPage(timeline.model, port)
         self._clients, self._paneled, self._place, self._was_playing = -1, -np.inf, -1.0, False
+        #: What was shown last.
+        self.moment = timeline.moment(0.0)
         try:
             self._build(term)
         except BaseException:
@@ -89,7 +91,7 @@ class Screen:
         if changed:
             self._paneled = -np.inf
         self._clients, self._place, self._was_playing = clients, place, playing
-        moment = self.timeline.moment(place)
+        self.moment = moment = self.timeline.moment(place)
         self._page.refresh(live_hand(self.timeline.model, moment, now), now)
         if now - self._paneled >= PANEL_S and clients:
             self._paneled = now
@@ -121,7 +123,7 @@ class Screen:
         self._touch: _Plot | None = None
         model = timeline.model
         if 'touch' in timeline.tracks:
-            with gui.add_folder('Touch [kPa]'):
+            with gui.add_folder('Touch, raw [kPa]' if timeline.touch_is_raw else 'Touch [kPa]'):
                 self._texts['scale'] = gui.add_html('')
                 self._full_scale = gui.add_slider('Full scale [kPa]', 5, 100, 5, self._page.full_scale_pa / 1e3)
                 self._touch = _Plot(gui, [model.taxels[k].finger or 'palm' for k in model.tip_taxels])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from allegro_description.errors import ConfigError
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 
 from allegro_bench.bags.recording import Float, Recording, Track
 
-KINDS = ('joint_states', 'touch', 'commands', 'policy_state', 'ood_score', 'slip_probability', 'inference', 'episodes',
-         'diagnostics', 'gravity', 'object', 'wrench')
+KINDS = ('joint_states', 'touch', 'touch_raw', 'commands', 'policy_state', 'ood_score', 'slip_probability', 'inference',
+         'episodes', 'diagnostics', 'gravity', 'object', 'wrench')
 """Streams that are read; the others cost no memory."""
 
 GAP_S = 0.25
@@ -30,6 +31,8 @@ _WHOLE = frozenset({'joint_states', 'commands', 'gravity', 'object', 'wrench'})
 _SHAPES = {1: 'box', 2: 'sphere', 3: 'cylinder', 11: 'triangles'}
 _DELETED = (2, 3)
 _ALIAS = {'joint_states': 'joints', 'touch': 'tactile'}
+
+_hand = lru_cache(maxsize=4)(load_hand)
 
 Triangles = Callable[[int], Float | None]
 """Receive time of a message about the object, ns → corners of its triangles, m, (n, 3, 3)."""
@@ -92,7 +95,10 @@ def phase_of(status: Status) -> str:
 
 
 class Timeline:
-    """A recording over one axis of time: receive times, ns, in the order of arrival."""
+    """A recording over one axis of time: receive times, ns, in the order of arrival.
+
+    Where only raw touch was recorded, that is shown (:attr:`touch_is_raw`).
+    """
 
     def __init__(self, recording: Recording, triangles: Triangles | None = None) -> None:
         """Sort out what can be shown.
@@ -105,11 +111,14 @@ class Timeline:
             ConfigError: nothing of a hand was recorded.
         """
         self.recording = recording
-        self.model: HandModel = load_hand(*recording.sources.hand.rpartition('_')[::2])
+        self.model: HandModel = _hand(*recording.sources.hand.rpartition('_')[::2])
         self.remarks = list(recording.damage)
         segment = self._segment(recording.tracks.values())
         tracks = {kind: _usable(track, segment) for kind, track in recording.tracks.items()}
         self.tracks: dict[str, Track] = {kind: track for kind, track in tracks.items() if len(track)}
+        self.touch_is_raw = 'touch' not in self.tracks and 'touch_raw' in self.tracks
+        if self.touch_is_raw:
+            self.tracks['touch'] = self.tracks.pop('touch_raw')
         if not self.tracks:
             raise ConfigError(f'{recording.sources.path} holds no message of a hand that could be shown'
                               + ''.join(f'; {remark}' for remark in self.remarks))
