@@ -34,7 +34,7 @@ from allegro_bench.recording import BagWriter
 CHUNK_BYTES = 1 << 20
 MARGIN_NS = 500_000_000
 ATTEMPTS = 4
-LEFT_OUT = ('tactile/raw', '/wrench', 'motion', 'joint_trajectory')
+LEFT_OUT = ('/wrench', 'motion', 'joint_trajectory')
 """Topics that can be computed from others, or are empty here."""
 DATASHEET, CATALOGUE = 'README.md', 'dataset.json'
 
@@ -66,8 +66,8 @@ PLANS = (
     Plan('objects', 'three objects of other shape, mass and friction, disturbed as in the evaluation', 3, episodes=3),
     Plan('disturbances', 'pushes and turns of the hardest level', 21, 'L4'),
     Plan('slip', 'an object that slides and is dropped', 44, 'L4'),
-    Plan('dead_taxel', 'from 2 s on the fingertip cell of the index reads 0', 3,
-         faults=((2.0, 'dead_taxel', 'index_tip', None),)),
+    Plan('dead_taxel', 'from 2 s on the fingertip cell of the ring finger reads 0', 3,
+         faults=((2.0, 'dead_taxel', 'ring_tip', None),)),  # at rest it reads well above 0, or nobody could tell
     Plan('link_fault', 'from 1.5 s on one unit in ten is lost for a second; at 4 s no sample comes for 0.3 s, and the '
          'driver takes the torque away', 3, faults=((1.5, 'drop', 0.1, 1.0), (4.0, 'stale', None, 0.3))),
 )
@@ -122,6 +122,10 @@ def spoiled(plan: Plan, found: Recording) -> str:
         early = (int(when) - starts[-1]) * 1e-9 < cause
         if early and status['name'].startswith('hand_driver') and 'fault' in status['message']:
             return f'the driver was in fault before anything went wrong ({status["message"]})'
+    said = any(s['name'].startswith('hand_driver') and 'fault' in s['message']
+               for s in found.tracks['diagnostics'].events)
+    if not said and any(fault == 'stale' for _, fault, *_ in plan.faults):
+        return 'the recording ended before the driver told of its fault'
     return ''
 
 
@@ -257,7 +261,7 @@ noise and faults of its documentation. What its touch and friction are worth for
 - **Who moved the hand**: policy {policies or 'unknown'}; no person, no operator, no personal data.
 - **Contents**: rosbag2 folders (MCAP, metadata version 9): joint states and touch at {rates} Hz, commands, everything
   that went into and came out of the policy (`grasp_policy/policy_state`), inference times, episode events, object pose,
-  gravity, diagnostics. Left out: raw touch and wrenches, which follow from the rest. Parameters of all nodes, serial
+  gravity, diagnostics. Left out: wrenches, which follow from the rest. Parameters of all nodes, serial
   number and the hash of the policy lie in each bag's metadata.
 - **How it was made**: `python -m allegro_bench.dataset --output DIR`. Objects and disturbances follow from the seeds;
   times of a real-time run do not repeat, so a second run differs in its bytes.

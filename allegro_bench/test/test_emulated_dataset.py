@@ -46,7 +46,7 @@ def test_every_recording_reads_whole_with_who_and_what_it_was(plan):
 
 def test_what_the_sheet_promises_is_in_the_recordings():
     dead = read_recording(FOLDER / 'dead_taxel').tracks['touch']
-    cell = [t.name for t in HAND.taxels].index('index_tip')
+    cell = [t.name for t in HAND.taxels].index('ring_tip')
     late = dead.received_ns > dead.received_ns[0] + 5 * 10**9
     assert late.sum() > 50
     assert not dead.valid[late, cell].any() or np.ptp(dead.values[late, cell]) < 1e-6
