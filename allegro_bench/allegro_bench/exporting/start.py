@@ -65,6 +65,7 @@ def main() -> int:
     os.environ['PYTHONPATH'] = os.pathsep.join([*folders, *([before] if before else [])])
     os.environ['PYTHONDONTWRITEBYTECODE'] = '1'
     try:
+        importlib.import_module('numpy')
         machine = importlib.import_module('allegro_bench.exporting.machine')
     except ImportError as error:
         print(f'run.py: {error}; a pack needs numpy: python3 -m pip install numpy', file=sys.stderr)
