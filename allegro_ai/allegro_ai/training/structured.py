@@ -58,10 +58,11 @@ class StructuredSettings:
     generations: int = parameter(200, 'generations at most', low=1, high=1_000_000)
     trials: int = parameter(16, 'policies per generation', low=4, high=1000)
     episodes: int = parameter(24, 'episodes of each policy per generation', low=2, high=1000)
-    torque_price: float = parameter(2.5, 'price of mean flexion torque', unit='1/(N·m)', low=0.0, high=100.0)
+    torque_price: float = parameter(0.5, 'price of mean flexion torque', unit='1/(N·m)', low=0.0, high=100.0)
     torque_budget: float = parameter(0.066, 'mean torque above which it costs more', unit='N·m', low=0.0, high=1.0)
     wide: bool = parameter(False, 'search all numbers, not only those that matter most; takes longer to pay')
-    averaged: float = parameter(0.3, 'share of the last generations whose centres are averaged', low=0.0, high=1.0)
+    first_spread: float = parameter(0.6, 'factor of the spread of the first trials', low=0.01, high=10.0)
+    averaged: float = parameter(0.5, 'share of the last generations whose centres are averaged', low=0.0, high=1.0)
 
 
 @dataclass(slots=True, eq=False)
@@ -222,7 +223,7 @@ def train(
     if run is None:
         centre = start(settings.touch) if first is None else np.asarray(first)
         run = StructuredRun(settings, VERSION, hand.name, hand_fingerprint(hand),
-                            Evolution(centre, searched(settings)))
+                            Evolution(centre, searched(settings), settings.first_spread))
     spent, longest, said = run.wall_s, 0.0, set[str]()
     run.stopped = ''
     while len(run.curve) < settings.generations:
@@ -258,8 +259,9 @@ def train(
 def diagnose(run: StructuredRun) -> dict[str, str]:
     """Sentences about what goes wrong, by kind: ``collapse``, ``stuck``, ``torque``. Empty: nothing."""
     found, curve, settings = {}, run.curve, run.settings
-    if curve and run.search.sigma < COLLAPSED:
-        found['collapse'] = (f'generation {len(curve)}: the search shrank to {run.search.sigma:.3f} of its first '
+    left = run.search.sigma / settings.first_spread
+    if curve and left < COLLAPSED:
+        found['collapse'] = (f'generation {len(curve)}: the search shrank to {left:.3f} of its first '
                              'spread; nothing new is tried any more. Stop here, or start again with more --episodes')
     if len(curve) >= 2 * STUCK:
         early = float(np.mean([c['return'] for c in curve[:5]]))
