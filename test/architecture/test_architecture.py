@@ -36,7 +36,7 @@ HEAVY = {  # library: where it may be imported
     'onnxruntime': ('allegro_ai/allegro_ai/backends/',),
     'openvino': ('allegro_ai/allegro_ai/backends/',),
     'onnx': ('allegro_ai/allegro_ai/',),
-    'viser': ('allegro_description/allegro_description/viewer/',),
+    'viser': ('allegro_description/allegro_description/viewer/', 'allegro_bench/allegro_bench/viewing/'),
     'trimesh': ('allegro_description/allegro_description/viewer/',),
     'plotly': ('allegro_bench/allegro_bench/',),
     'mcap': ('allegro_bench/allegro_bench/',),
