@@ -32,7 +32,8 @@ def rows(result: Mapping[str, Any], cpu_percent: Mapping[str, float]) -> list[Ro
             ('misses', f'{miss["missed"]} of {summary["n_expected"]} ticks' if miss else 'not measured'),
         ]
     source = result['energy_source']
-    found.append(('energy', source['name'] + (f' ({source["reason"]})' if source.get('reason') else '')))
+    # Why each of the meters is not there takes a paragraph; the report and the command have it.
+    found.append(('energy', source['name'] + (' (allegro-bench meters says why)' if source.get('reason') else '')))
     found.append(('validity', result['validity']['status']))
     found += [(f'CPU {name}', f'{percent:.1f} % of one core') for name, percent in cpu_percent.items()]
     return found

@@ -103,7 +103,7 @@ class InferenceProfiler(Polled, PlainNode):
         if not self._said:
             self._said = True
             if self._meter.reason:
-                self.get_logger().info(f'energy source: none ({self._meter.reason})')
+                self.get_logger().info('energy source: none; allegro-bench meters says why')
         self._ros_time = self.get_clock().ros_time_is_active
         self.poll()
 
