@@ -127,7 +127,8 @@ def state(timeline: Timeline, moment: Moment) -> str:
         rows.append(_row('Old', f'{badge("SILENT", BAD)} {escape(", ".join(late))}'))
     if absent:
         rows.append(_row('Not yet', escape(', '.join(absent))))
-    return f'<div style="{_BOX}">{"".join(rows)}</div>'
+    # Of one height while it plays, so that what stands below does not jump.
+    return f'<div style="{_BOX};min-height:128px">{"".join(rows)}</div>'
 
 
 def legend(names: Sequence[str], strokes: Sequence[str], dashed: bool) -> str:

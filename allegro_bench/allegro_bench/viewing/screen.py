@@ -52,6 +52,9 @@ class Screen:
         self.playhead = Playhead(timeline.duration_s, time.monotonic())
         self._page = HandPage(timeline.model, port)
         self._clients, self._paneled, self._place, self._was_playing = -1, -np.inf, -1.0, False
+        self._taken: tuple[object, ...] = ()
+        self.controls: Controls
+        self._finger: Any = None
         #: What was shown last.
         self.moment = timeline.moment(0.0)
         try:
@@ -101,15 +104,14 @@ class Screen:
         """Take the settings of the panel over; whether any has changed."""
         if self._full_scale is not None:
             self._page.full_scale_pa = float(self._full_scale.value) * 1e3
-        settings = (self._page.full_scale_pa, self._finger.value, self._term and self._term.value,
-                    self.controls.chosen_kind)
+        settings: tuple[object, ...] = (
+            self._page.full_scale_pa, self._finger.value, self._term and self._term.value, self.controls.chosen_kind)
         changed, self._taken = settings != self._taken, settings
         return changed
 
     def _build(self, term: str) -> None:
         gui, timeline = self._page.server.gui, self.timeline
         gui.configure_theme(show_logo=False, show_share_button=False, brand_color=(38, 110, 200), control_width='large')
-        self._taken: Any = None
         self._lanes = lanes(timeline)
         self._strip = markup.strip(self._lanes, self.events, timeline.duration_s)
         self._key = markup.key(self._lanes)

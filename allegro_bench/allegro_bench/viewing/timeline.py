@@ -174,7 +174,7 @@ class Timeline:
         Returns:
             Times relative to the moment (s, growing, (n,)) and values (n, columns).
         """
-        chosen, track = list(columns), self.tracks.get(kind)
+        chosen, track = np.array([*columns], dtype=np.intp), self.tracks.get(kind)
         if track is None:
             return np.zeros(0), np.zeros((0, len(chosen)))
         first, last = np.searchsorted(track.received_ns, [self.ns(seconds - half_s), self.ns(seconds + half_s)])
@@ -187,7 +187,7 @@ class Timeline:
 
     def held(self, kind: str, columns: Iterable[int], at_s: Float) -> Float:
         """Newest values of a stream at each of some times (n, columns); NaN before the first and in every silence."""
-        chosen, track = list(columns), self.tracks.get(kind)
+        chosen, track = np.array([*columns], dtype=np.intp), self.tracks.get(kind)
         if track is None:
             return np.full((len(at_s), len(chosen)), np.nan)
         times = self.seconds(track.received_ns)
