@@ -453,10 +453,10 @@ def test_the_page_follows_what_is_clicked(emulated):
         screen.refresh(now := now + 1.0)
         assert screen.moment.seconds == quiet[-1].at_s
         screen.controls.jump(quiet[0])
-        screen.controls.speed('2×')
+        screen.controls.speed('4×')
         screen.controls.click(PLAY)
         screen.refresh(now)
-        screen.refresh(now + 1.0)
+        screen.refresh(now + 0.5)
         assert screen.moment.seconds == pytest.approx(quiet[0].at_s + 2.0)
         assert screen.url.startswith('http://127.0.0.1:')
     finally:

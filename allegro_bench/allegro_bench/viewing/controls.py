@@ -11,7 +11,7 @@ from allegro_bench.viewing import markup
 from allegro_bench.viewing.events import Event, counts, earlier, later, near
 from allegro_bench.viewing.playhead import Playhead
 
-SPEEDS = ('0.1×', '0.5×', '1×', '2×', '5×')
+SPEEDS = ('0.1×', '0.5×', '1×', '4×')
 PLAY, STOP = 'Play', 'Stop'
 BACK, ON = '◀', '▶'
 QUIET = 'all but touch'
