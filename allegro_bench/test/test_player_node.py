@@ -49,7 +49,13 @@ def listen(graph):
 def test_plays_in_time_with_a_clock_and_sets_outputs_of_live_nodes_apart(graph, bag):
     node, heard = listen(graph)
     player = graph.start(PLAYER, '--ros-args', '-p', f'bag:={bag}', '-p', 'live:=[grasp_policy]', '-p', 'rate:=2.0',
-                         '-p', 'delay_s:=2.5')
+                         '-p', 'paused:=true')
+    ready = ('gravity', 'recorded/joint_commands')
+    assert spin_until(node, lambda: heard['clock'] and all(node.count_publishers(name) for name in ready), 30.0)
+    spin_until(node, lambda: False, 2.0)  # the other side has to find out too
+    client = node.create_client(SetBool, 'bag_player/pause')
+    assert spin_until(node, client.service_is_ready, 10.0)
+    client.call_async(SetBool.Request(data=False))
     assert spin_until(node, lambda: player.process.poll() is not None, 30.0), player.output
     assert player.wait() == 0, player.output
     assert 'Traceback' not in player.output
