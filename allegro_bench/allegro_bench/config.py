@@ -23,7 +23,8 @@ class ProfilerConfig:
         100, 'first ticks of each backend that are kept but not counted in the summary', low=0, high=100000)
     window_s: float = parameter(
         60.0, 'stretch that the live diagnostics look back on', unit='s', low=1.0, high=3600.0)
-    meter: str = parameter('auto', 'energy meters: auto, none, or names with arguments, separated by commas (docs/energy.md)')
+    meter: str = parameter(
+        'auto', 'energy meters: auto, none, or names with arguments, separated by commas (docs/energy.md)')
     policy_node: str = parameter('grasp_policy', 'name of the node whose CPU time is divided by its inferences')
     driver_node: str = parameter('hand_driver', 'name of the node whose loop timing is forwarded')
     trace_rate_hz: float = parameter(
