@@ -31,7 +31,7 @@ from allegro_bench.statistics import paired_ratio, words
 STRETCHES = 20
 """Stretches of the run, each of which gives one pair of medians."""
 LIMIT = 0.02
-"""Share of the median response that the harness may be."""
+"""Share of the median service time, the smaller of the two p50, that the harness may add."""
 BACK_TO_BACK = 20_000
 
 
@@ -125,14 +125,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ratio = paired_ratio(*parts)
         response = float(np.median(found['response']))
         share = (float(np.median(harness)) - float(np.median(bare))) / response
-        worst = max(worst, share)
+        worst = max(worst, float(ratio.as_dict()['value']) - 1.0)
         rows.append({'rung': rung, 'bare_us': float(np.median(bare)) / 1e3,
                      'harness_us': float(np.median(harness)) / 1e3, 'response_us': response / 1e3,
                      'ratio': ratio.as_dict(), 'added_share': share})
         print(f'{rung}, {args.backend}, {args.rate_hz:g} Hz, {bare.size} ticks each: service p50 bare '
               f'{rows[-1]["bare_us"]:.1f} us, harness {rows[-1]["harness_us"]:.1f} us, ratio {words(ratio, digits=4)}; '
               f'the difference is {share:.1%} of the response p50 ({rows[-1]["response_us"]:.0f} us)')
-    print(f'limit {LIMIT:.0%} of response p50: {"kept" if worst <= LIMIT else "exceeded"}')
+    print(f'limit {LIMIT:.0%} of service p50, by the ratio in situ: {"kept" if worst <= LIMIT else "exceeded"}')
     if args.json:
         Path(args.json).write_text(json.dumps({'added_ns': extra, 'rows': rows}, indent=1))
     return int(worst > LIMIT)
