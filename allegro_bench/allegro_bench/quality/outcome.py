@@ -55,7 +55,7 @@ def cost_table(summary: Sequence[Mapping[str, Any]]) -> str:
     """What a successful grasp costs, from the summary of a result."""
     rows = [('backend', 'CPU s per success', 'J per success')]
     for entry in summary:
-        joules, seconds = entry['j_per_success'], entry.get('cpu_s_per_success')
+        joules, seconds = entry['j_per_success'], entry['cpu_s_per_success']
         if joules is None and seconds is None:
             continue
         kind = '' if joules is None or joules['value'] is None else f' ({joules["kind"]})'

@@ -76,7 +76,7 @@ def cost(document: Mapping[str, Any]) -> str:
     rows = []
     for e in document['summary']:
         first = [e['backend'], estimate(e['cpu_s_per_inference'], ' ms', 1e3)]
-        spent = estimate(e.get('cpu_s_per_success'), ' s')
+        spent = estimate(e['cpu_s_per_success'], ' s')
         if not e['energy']:
             rows.append([*first, 'none', 'none', 'none', 'none', 'none', 'none', spent])
         for i, (meter, joules) in enumerate(e['energy'].items()):
