@@ -162,7 +162,9 @@ class Arena:
             with self._nobody_clears():
                 driver.process.send_signal(signal.SIGCONT)
                 again, _ = self._watch(time.monotonic(), BACK_S)
-            if again is None or again > IN_FLIGHT_S:
+            # A driver frozen before the hand ever had torque goes on with its start, as one started later would.
+            never = starting and not flowing and seconds == 0.0
+            if not never and (again is None or again > IN_FLIGHT_S):
                 objections.append('the driver that came back to life gave the hand torque again')
             if kind == 'loop' and flowing and not starting and not driver.tells_that_it_stood_still():
                 objections.append('the driver that came back to life does not tell that it stood still')
