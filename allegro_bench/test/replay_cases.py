@@ -38,12 +38,16 @@ def linear_bundle(folder, *, touch=True, name='made_up', seed=0):
         evaluation={'status': 'not evaluated', 'reason': 'random weights, for tests'}, train={'method': 'none'})
 
 
-def logged_by(inputs, bundle):
+def logged_by(inputs, bundle, blind=()):
     """The recording as if this bundle had been at work: its own targets and policy_state on the recorded measurements.
 
-    So the tests do not depend on which version of a policy ran on the day of the recording.
+    So the tests do not depend on which version of a policy ran on the day of the recording. At the steps ``blind`` the
+    touch that it had was too old.
     """
     plan = make_plan(inputs, bundle.period_s, 0.1)
+    touch = plan.touch.copy()
+    touch[[plan.runs[0][1] + step for step in blind]] = -1
+    plan = dataclasses.replace(plan, touch=touch)
     trace = run(inputs, plan, bundle, bundle.policy(), feed=OWN)
     names = state_names(bundle)
     rows = plan.state[trace.tick]

@@ -62,7 +62,7 @@ def _of_bundle(inputs: Inputs, bag: str, name: str, names: Sequence[str]) -> Ite
         if found['exact'] is not None:
             plan = plan_for(inputs, bundle)
             policy = bundle.policy(engine)
-            topics = exactness.from_topics(inputs, plan, run(inputs, plan, bundle, policy), bundle)
+            topics = exactness.from_topics(inputs, plan, run(inputs, plan, bundle, policy, as_logged=True), bundle)
             policy.backend.close()
         exact = None if found['exact'] is None else bool(found['exact'] and topics['exact'])
         yield row | {

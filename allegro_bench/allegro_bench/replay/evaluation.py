@@ -190,8 +190,9 @@ def _determinism(inputs: Inputs, plan: Plan, trace: Trace, bundle: Bundle, polic
         steps = exactness.recorded_steps(inputs, bundle)
     except AllegroError as error:
         return result | {'reason': str(error)}
+    logged = run(inputs, plan, bundle, policy, grip=options.grip, as_logged=True)
     return result | {
-        'recorded_policy': True, 'from_topics': exactness.from_topics(inputs, plan, trace, bundle),
+        'recorded_policy': True, 'from_topics': exactness.from_topics(inputs, plan, logged, bundle),
         'engines': [exactness.of_engine(inputs, bundle, steps, engine) for engine in options.engines]}
 
 

@@ -2,7 +2,8 @@
 
 Three questions, from weak to strong. Are two replays bit-equal? Do the recorded observations give the recorded actions,
 on every engine? And do the recorded *topics* give the recorded observations, actions and targets: node equals offline
-runner? Where the answer is no, the first step that differs and the reason are named.
+runner, asked step by step from the past that the node had (see ``logged_past``)? Where the answer is no, the first step
+that differs and the reason are named.
 """
 
 from __future__ import annotations
@@ -17,15 +18,9 @@ from allegro_description.errors import AllegroError, ConfigError
 from numpy.typing import NDArray
 
 from allegro_bench.replay.inputs import Inputs, Mask
+from allegro_bench.replay.logged_past import TOLERANCE, Unsettled, remembers
 from allegro_bench.replay.plan import Plan
 from allegro_bench.replay.runner import Trace
-
-REMEMBERING = frozenset(('tactile_tip_rate', 'tactile_tip_trace', 'tactile_tip_contact'))
-ONE_TICK = frozenset(('joint_delta', 'joint_target', 'joint_target_error', 'last_action'))
-"""Terms that depend on the touch of ticks before, and on the very tick before."""
-
-TOLERANCE = 1e-5
-"""Largest difference of an action (of ±1) of one engine from that which the node logged."""
 
 
 def same(a: Trace, b: Trace) -> bool:
@@ -90,8 +85,7 @@ def of_engine(inputs: Inputs, bundle: Bundle, steps: Sequence[Step], engine: str
 
 def _whole_runs(steps: Sequence[Step], bundle: Bundle) -> np.ndarray:
     """Steps of runs that were recorded from their beginning; all of them for a policy without memory."""
-    runtime = bundle.contract['runtime']
-    if runtime['history']['steps'] == 1 and not runtime['state']:
+    if not remembers(bundle):
         return np.ones(len(steps), dtype=bool)
     known, result = False, []
     for before, step in zip([None, *steps], steps, strict=False):
@@ -123,18 +117,24 @@ def from_topics(inputs: Inputs, plan: Plan, trace: Trace, bundle: Bundle) -> dic
 
     Which touch sample each tick of the close used is not logged, and some terms remember it for a while. Steps at the
     beginning of a run, or after a joint state that was lost, at which only such terms differ are ``undetermined``: they
-    are counted and not judged.
+    are counted and not judged, and so are steps whose memory the recording does not tell.
+
+    Args:
+        inputs: the recording.
+        plan: its ticks.
+        trace: of :func:`~allegro_bench.replay.runner.run` with ``as_logged``.
+        bundle: that ran.
     """
     state = plan.state[trace.tick]
     inside = np.array([plan.runs[r][3] for r in trace.run], dtype=bool)
-    memory = bundle.contract['runtime']['history']['steps'] > 1 or bool(bundle.contract['runtime']['state'])
-    rows = np.flatnonzero((state >= 0) & ~(inside & memory))
+    rows = np.flatnonzero((state >= 0) & ~(inside & remembers(bundle)))
     result: dict[str, Any] = {'steps': len(rows), 'recorded_steps': len(inputs.states or ()), 'undetermined': 0,
                               'terms': [], 'largest_action': None, 'largest_target_rad': None, 'exact': None,
                               'first_s': None, 'reason': None}
     off = {name: np.abs(trace.observation[name][rows] - logged[state[rows]].astype(np.float32)).max(axis=1)
            for name in bundle.inputs if (logged := inputs.columns(name)) is not None}
     judged = ~_undetermined(plan, trace, rows, {name: ~(values <= TOLERANCE) for name, values in off.items()})
+    judged &= ~trace.adrift[rows]
     result['undetermined'] = int((~judged).sum())
     if not judged.any():
         return result | {'reason': 'no step of the recorded policy could be replayed from the topics'}
@@ -162,13 +162,8 @@ def from_topics(inputs: Inputs, plan: Plan, trace: Trace, bundle: Bundle) -> dic
 
 def _undetermined(plan: Plan, trace: Trace, rows: NDArray[np.intp], differs: dict[str, Mask]) -> Mask:
     """Of the steps ``rows``: those at which only terms differ that remember what the recording does not hold."""
-    result = np.zeros(len(rows), dtype=bool)
-    unsettled, run = False, -1
-    for k, step in enumerate(rows):
-        lost = bool(plan.lost[trace.tick[step]])
-        unsettled = unsettled or lost or int(trace.run[step]) != run
-        run = int(trace.run[step])
-        excused = REMEMBERING | ONE_TICK if lost else REMEMBERING
-        names = {name for name, values in differs.items() if values[k]}
-        unsettled = result[k] = unsettled and bool(names) and names <= excused
-    return result
+    unsettled = Unsettled()
+    return np.array([
+        unsettled.step(int(trace.run[step]), bool(plan.lost[trace.tick[step]]),
+                       {name for name, values in differs.items() if values[k]})
+        for k, step in enumerate(rows)], dtype=bool)

@@ -29,6 +29,9 @@ CONTACT_S = 0.1
 QUIET_TICKS = 10
 """So many ticks without an inference end a run, in recordings that do not count their steps."""
 
+LATE_INFERENCES = 16
+"""So many of them are looked through for the one of a ``policy_state``, as a busy recorder hears topics late."""
+
 NEAR_SAMPLES = 8
 """How far from the newest touch sample the one that the node used is looked for: threads and clocks differ a little."""
 
@@ -103,14 +106,21 @@ def _from_ticks(inputs: Inputs, period_ns: int, stamps: Stamps, received: Stamps
     lost = np.concatenate([[False], ~known[:-1]])[known]
     stamps, received, answers = stamps[known], received[known], answers[known]
     state = _rows(inputs.states, stamps)
+    repeated = _repeated(inputs, period_ns, stamps, received, answers, state)
+    for tick in np.flatnonzero(repeated[:-1] & lost[:-1]):
+        lost[tick + 1] = True
+    stamps, received, answers, state, lost = (a[~repeated] for a in (stamps, received, answers, state, lost))
     now = received.copy()
     has = state >= 0
     if inputs.states is not None and has.any():
         started = np.full(len(stamps), -1, dtype=np.int64)
         started[has] = _started(inputs)[state[has]]
         timed = started > 0
-        # Ticks without an inference are known by their command only, which arrives as much later as in RUN.
-        now -= round(float(np.median((received - started)[timed]))) if timed.any() else 0
+        if timed.any():
+            # Other ticks are known by their command, which arrives as much later; where the recorder was late, the
+            # node still had a measurement that was no older than in the others.
+            late = round(float(np.median((received - started)[timed])))
+            now = np.minimum(now - late, stamps + int((started - stamps)[timed].max()))
         now[timed] = started[timed]
     now = np.maximum(now, stamps)
     number = _numbers(inputs, state)
@@ -122,6 +132,26 @@ def _from_ticks(inputs: Inputs, period_ns: int, stamps: Stamps, received: Stamps
     return Plan('the ticks of the recorded controller, by the stamps of its commands', True, now,
                 inputs.joints.row_of(stamps), _used(inputs, touch, state), previous, answers, state, lost,
                 _runs(inputs, near, state, now))
+
+
+def _repeated(
+    inputs: Inputs, period_ns: int, stamps: Stamps, received: Stamps, answers: Float, state: Index,
+) -> Mask:
+    """Commands with which the node only sent its last target again, as no younger joint state had come than that.
+
+    It did not look at the measurement that they are stamped with: nothing that it remembers moved on, and no time of
+    the close passed. In RUN the count of inferences shows them, in the close an unchanged target on an old measurement.
+    """
+    result, idle = np.zeros(len(stamps), dtype=bool), state < 0
+    if idle.all():
+        return result
+    same = (answers[1:] == answers[:-1]).all(axis=1) & (stamps[1:] - received[:-1] < period_ns // 2)
+    result[1:] = idle[1:] & same
+    counted = inputs.column('run/number')
+    if counted is not None:
+        for before, after in pairwise(np.flatnonzero(~idle).tolist()):
+            result[before + 1:after] |= bool(counted[state[after]] == counted[state[before]] + 1)
+    return result
 
 
 def _rows(stream: Stream | None, stamps: Stamps) -> Index:
@@ -137,7 +167,7 @@ def _started(inputs: Inputs) -> Stamps:
         return result
     took = (times.finish_ns - times.start_ns) * 1e-6
     place = np.searchsorted(times.finish_ns, inputs.states.received_ns, side='right') - 1
-    for back in range(3):
+    for back in range(LATE_INFERENCES):
         row = np.clip(place - back, 0, len(times) - 1)
         same = (np.abs(took[row] - latency) < 1e-6) & (result < 0) & (place - back >= 0)
         result[same] = times.start_ns[row][same]
@@ -145,8 +175,8 @@ def _started(inputs: Inputs) -> Stamps:
 
 
 def _used(inputs: Inputs, touch: Index, state: Index) -> Index:
-    """The touch sample that the node really used, where ``policy_state`` shows the pressure that it saw."""
-    seen = inputs.columns('tactile_tip_pressure')
+    """The touch sample that the node really used, where ``policy_state`` shows what it saw of it; -1: too old a one."""
+    seen, known = inputs.columns('tactile_tip_pressure'), inputs.columns('tactile_valid')
     if seen is None or inputs.touch is None:
         return touch
     cells = inputs.touch.values[:, inputs.model.tip_taxels] * 1e-3
@@ -155,11 +185,16 @@ def _used(inputs: Inputs, touch: Index, state: Index) -> Index:
     result = touch.copy()
     for tick in np.flatnonzero((state >= 0) & (touch >= 0)):
         wanted = seen[state[tick]].astype(np.float32)
+        felt = None if known is None else known[state[tick]] > 0
         for offset in sorted(range(-NEAR_SAMPLES, NEAR_SAMPLES + 1), key=abs):
             row = touch[tick] + offset
-            if 0 <= row < len(tips) and np.array_equal(tips[row], wanted):
+            if 0 <= row < len(tips) and np.array_equal(tips[row], wanted) and (
+                    felt is None or np.array_equal(valid[row], felt)):
                 result[tick] = row
                 break
+        else:
+            if felt is not None and not felt.any():
+                result[tick] = -1
     return result
 
 

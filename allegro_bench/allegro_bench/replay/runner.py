@@ -26,6 +26,7 @@ from allegro_ai.policy import Policy
 from numpy.typing import NDArray
 
 from allegro_bench.replay.inputs import Float, Inputs, Mask, Stamps, Stream
+from allegro_bench.replay.logged_past import LoggedPast
 from allegro_bench.replay.plan import Plan
 from allegro_bench.replay.segments import correlation_steps
 
@@ -54,6 +55,7 @@ class Trace:
         start_ns: when the step began on this machine, monotonic clock.
         service_ns: how long the whole step took there.
         troubles: (time s, sentence) of steps that gave no answer.
+        adrift: answered from a memory that the recording does not tell, see :class:`LoggedPast`.
     """
 
     tick: NDArray[np.intp]
@@ -68,6 +70,7 @@ class Trace:
     start_ns: Stamps
     service_ns: Stamps
     troubles: tuple[tuple[float, str], ...]
+    adrift: Mask
 
     def __len__(self) -> int:
         return int(self.tick.size)
@@ -86,7 +89,7 @@ class Trace:
 def run(
     inputs: Inputs, plan: Plan, bundle: Bundle, policy: Policy, *, feed: str = TEACHER, grip: str = 'normal',
     touch: Stream | None = None, guarded: bool = False, wait: Callable[[int], None] | None = None,
-    fused: FusedStep | None = None,
+    fused: FusedStep | None = None, as_logged: bool = False,
 ) -> Trace:
     """Replay every run of the plan.
 
@@ -101,10 +104,13 @@ def run(
         guarded: whether the node's reasons to hold are in force; then a run ends where the node would have held.
         wait: called with the recorded time of each step of RUN, ns, before it; None: as fast as it goes.
         fused: what computes the steps in one call of the engine, as the node does; then only self-fed.
+        as_logged: whether the policy has the past that the recording logged of this very bundle, see
+            :class:`LoggedPast`; teacher-forced only.
     """
+    past = LoggedPast(policy, inputs, plan, bundle) if as_logged else None
     replayed = bundle if guarded else _unguarded(bundle)
     clock = [0]
-    loop = GraspLoop(replayed, policy, lambda: clock[0], mode='shadow' if feed == TEACHER else 'sim',
+    loop = GraspLoop(replayed, past or policy, lambda: clock[0], mode='shadow' if feed == TEACHER else 'sim',
                      fused=fused)
     loop.builder.set_grip(inputs.grip or grip)
     recorded = _Recorded(inputs, plan, touch)
@@ -130,6 +136,8 @@ def run(
             followed = used if feed == TEACHER or forced else None
             if wait is not None and tick >= begin:
                 wait(clock[0])
+            if past is not None:
+                past.at(tick, number)
             began = time.monotonic_ns()
             result = loop.tick(joints, felt, followed=followed)
             took = time.monotonic_ns() - began
@@ -139,7 +147,8 @@ def run(
                     loop.controller.start(Phase.CLOSE, joints.position[None])  # the recorded close took longer
                 continue
             if result.action is not None:
-                steps.append((tick, number, tick - begin, result, loop.controller.target[0].copy(), used, began, took))
+                steps.append((tick, number, tick - begin, result, loop.controller.target[0].copy(), used, began, took,
+                              past is not None and past.adrift))
             if result.phase == Phase.HOLD or loop.phase == Phase.HOLD:
                 troubles.append((float(inputs.seconds(plan.now_ns[tick])), loop.reason))
                 if guarded:
@@ -197,7 +206,8 @@ def _unguarded(bundle: Bundle) -> Bundle:
 
 
 def _trace(inputs: Inputs, plan: Plan, steps: list[tuple[Any, ...]], troubles: list[tuple[float, str]]) -> Trace:
-    ticks, runs, numbers, results, targets, used, began, took = zip(*steps, strict=True) if steps else ([],) * 8
+    ticks, runs, numbers, results, targets, used, began, took, adrift = \
+        zip(*steps, strict=True) if steps else ([],) * 9
     joints = len(inputs.model.joints)
     # A fused step shows less of what it saw than the builder does.
     names = [n for n in results[0].observation if all(n in r.observation for r in results[1:2])] if results else []
@@ -207,7 +217,8 @@ def _trace(inputs: Inputs, plan: Plan, steps: list[tuple[Any, ...]], troubles: l
         {name: np.concatenate([r.observation[name] for r in results]) for name in names},
         np.array([r.action for r in results]).reshape(-1, joints), np.array(targets).reshape(-1, joints),
         np.array(used).reshape(-1, joints), np.array([r.score for r in results], dtype=np.float64),
-        np.array(began, dtype=np.int64), np.array(took, dtype=np.int64), tuple(troubles))
+        np.array(began, dtype=np.int64), np.array(took, dtype=np.int64), tuple(troubles),
+        np.array(adrift, dtype=bool))
 
 
 def contact(trace: Trace) -> Mask:
