@@ -76,6 +76,7 @@ class Arena:
         self._hand: subprocess.Popen[str] | None = None
         self._driver: tuple[str, Driver] | None = None
         self._commander: subprocess.Popen[bytes] | None = None
+        self.cleared: list[str] = []   # faults of drivers that nobody had touched yet: a busy machine makes them
         with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as free:
             free.bind(('127.0.0.1', 0))
             self._own_port = free.getsockname()[1]
@@ -104,6 +105,8 @@ class Arena:
     def drive(self, kind: str) -> Driver:
         """A driver of this kind that moves the hand; the one that runs already, or a new one.
 
+        A fault that nobody provoked is cleared, as an operator would, and noted in ``cleared``.
+
         Raises:
             LinkTimeout: it does not start, enable or move.
         """
@@ -117,12 +120,16 @@ class Arena:
                 said = driver.hear('failed', seconds=0.2) or {}
                 self._driver = None
                 raise LinkTimeout(f'a new {kind} ended at once: {said.get("text") or driver.last_words()}')
-            if driver.moving or driver.hear('moving', seconds=0.0) or kind == 'node':
+            said = driver.hear('moving', 'fault', seconds=0.0) or {'event': 'nothing'}
+            if said['event'] == 'fault':
+                self.cleared.append(str(said['reason']))
+                driver.tell('clear')
+            if driver.moving or said['event'] == 'moving' or kind == 'node':
                 driver.moving = True
                 if self._torque():
                     return driver
             time.sleep(0.01)
-        raise LinkTimeout(f'a new {kind} does not move the hand within {START_S:g} s')
+        raise LinkTimeout(f'a new {kind} does not move the hand within {START_S:g} s; {driver.last_words()}')
 
     def kill_driver(
         self, dice: random.Random, kind: str, number: signal.Signals, *, guardian: bool, starting: bool

@@ -169,6 +169,8 @@ def trials(place: str, kinds: Sequence[Kind], dice: random.Random, environment: 
             print(f'\r{place} {number}/{len(kinds)} ', end='', file=sys.stderr, flush=True)
         print(file=sys.stderr)
         arena.drive('loop')  # the last kill's test
+        for text in arena.cleared:
+            print(f'{place}, a fault between the kills, cleared: {text}', file=sys.stderr)
     return list(rows.values())
 
 
