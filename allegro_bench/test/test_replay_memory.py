@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from allegro_ai.bundle import load_bundle
+from allegro_bench.evidence import replay_exactness
 from allegro_bench.replay import exactness, runner
 from allegro_bench.replay.evaluation import plan_for
 from allegro_bench.replay.intake import read_inputs
@@ -94,6 +95,16 @@ def chosen_inferences(inferences, begin, end):
     return type(inferences)(inferences.start_ns[keep], inferences.finish_ns[keep], inferences.release_ns[keep])
 
 
+def test_commands_that_began_before_the_joint_states_still_say_when_the_node_ticked(logged, bundle):
+    """A recorder that heard of the joint states only when the policy was about to act."""
+    first = logged.states.stamp_ns[0] - 50_000_000
+    late = dataclasses.replace(logged, joints=chosen(logged.joints, logged.joints.stamp_ns >= first))
+    assert (logged.commands.stamp_ns < first).mean() > 0.2
+    plan = plan_for(late, bundle)
+    assert plan.recorded_ticks
+    assert found(late, bundle)['exact']
+
+
 def test_touch_that_was_too_old_for_the_node_is_too_old_for_the_runner(bundle):
     blind = (10, 11, 50)
     logged = logged_by(read_inputs(BAG), bundle, blind)
@@ -148,6 +159,16 @@ def test_a_wrong_last_action_is_still_seen(logged, bundle):
     row = found(dataclasses.replace(logged, states=spoilt(logged.states, skew)), bundle)
     assert not row['exact']
     assert 'last_action' in row['reason']
+
+
+def test_the_evidence_command_says_where_nothing_could_be_judged(bundle, logged, monkeypatch, tmp_path, capsys):
+    """No command or policy_state bears the stamp of a joint state: neither exact nor not."""
+    apart = dataclasses.replace(logged, commands=dataclasses.replace(
+        logged.commands, stamp_ns=logged.commands.stamp_ns + 1), states=dataclasses.replace(
+        logged.states, stamp_ns=logged.states.stamp_ns + 1))
+    monkeypatch.setattr(replay_exactness, 'read_inputs', lambda _: apart)
+    assert replay_exactness.main(['--bag', str(tmp_path), '--policy', str(bundle.path), '--backend', 'numpy']) == 2
+    assert 'no step of the recorded policy could be replayed' in capsys.readouterr().out
 
 
 def test_only_terms_that_remember_excuse_a_step_and_only_at_the_beginning():

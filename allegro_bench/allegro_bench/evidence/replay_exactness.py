@@ -64,7 +64,8 @@ def _of_bundle(inputs: Inputs, bag: str, name: str, names: Sequence[str]) -> Ite
             policy = bundle.policy(engine)
             topics = exactness.from_topics(inputs, plan, run(inputs, plan, bundle, policy, as_logged=True), bundle)
             policy.backend.close()
-        exact = None if found['exact'] is None else bool(found['exact'] and topics['exact'])
+        unknown = found['exact'] is None or topics['exact'] is None
+        exact = None if unknown else bool(found['exact'] and topics['exact'])
         yield row | {
             'bundle': bundle.name, 'engine': engine, 'steps': found['steps'], 'largest': found['largest'],
             'topic_steps': topics['steps'] - topics['undetermined'], 'not_judged': topics['undetermined'],

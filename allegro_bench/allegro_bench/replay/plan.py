@@ -80,7 +80,9 @@ def make_plan(inputs: Inputs, period_s: float, rate_tolerance: float) -> Plan:
     stamps, received, answers = _recorded(inputs)
     tick_ns = float(np.median(np.diff(stamps))) if len(stamps) > LEAST_STEPS else 0.0
     fits = tick_ns > 0 and abs(tick_ns - period_ns) <= rate_tolerance * period_ns
-    if fits and (inputs.joints.row_of(stamps) >= 0).mean() > 0.9:
+    # Recorders hear of the topics one after the other, so commands may begin before the joint states do.
+    both = (stamps >= inputs.joints.stamp_ns.min()) & (stamps <= inputs.joints.stamp_ns.max())
+    if fits and both.any() and (inputs.joints.row_of(stamps[both]) >= 0).mean() > 0.9:
         return _from_ticks(inputs, period_ns, stamps, received, answers)
     why = 'nothing in the recording says when a policy ticked' if not tick_ns else \
         f'the recorded ticks come every {tick_ns * 1e-6:.1f} ms, the policy was made for {period_ns * 1e-6:.1f} ms'\
