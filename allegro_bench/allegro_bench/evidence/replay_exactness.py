@@ -24,6 +24,7 @@ from allegro_bench.replay.commands import engines
 from allegro_bench.replay.evaluation import plan_for
 from allegro_bench.replay.inputs import Inputs
 from allegro_bench.replay.intake import read_inputs
+from allegro_bench.replay.logged_past import TOLERANCE
 from allegro_bench.replay.runner import run
 
 DATASET = 'datasets/emulated_hand'
@@ -88,14 +89,14 @@ def main(args: Sequence[str] | None = None) -> int:
     found = list(rows(bags, given.policy, engines(given.backend)))
     compared = [r for r in found if r['exact'] is not None]
     if given.json:
-        print(json.dumps({'tolerance': exactness.TOLERANCE, 'rows': found}, indent=1, ensure_ascii=False))
+        print(json.dumps({'tolerance': TOLERANCE, 'rows': found}, indent=1, ensure_ascii=False))
     else:
         print(f'{"recording":<22} {"bundle":<28} {"engine":<16} {"steps":>6} {"largest":>9} {"judged":>6} '
               f'{"not":>4} {"action":>9} {"target":>9}')
         for row in found:
             print(_line(row))
         bad = sum(not r['exact'] for r in compared)
-        print(f'{len(compared)} compared, {bad} beyond {exactness.TOLERANCE:g}')
+        print(f'{len(compared)} compared, {bad} beyond {TOLERANCE:g}')
     return 2 if not compared else 1 if any(not r['exact'] for r in compared) else 0
 
 

@@ -26,6 +26,7 @@ from allegro_bench.replay import (
 )
 from allegro_bench.replay.findings import Finding, ordered
 from allegro_bench.replay.inputs import Inputs
+from allegro_bench.replay.logged_past import TOLERANCE
 from allegro_bench.replay.pairing import REMEDY_SKEW, pairing_findings
 from allegro_bench.replay.plan import Plan, make_plan
 from allegro_bench.replay.runner import OWN, TEACHER, Trace, holds, run
@@ -185,7 +186,7 @@ def _determinism(inputs: Inputs, plan: Plan, trace: Trace, bundle: Bundle, polic
     again = run(inputs, plan, bundle, policy, grip=options.grip)
     result: dict[str, Any] = {'bit_equal': exactness.same(trace, again),
                               'same_files': exactness.same_files(inputs, bundle), 'recorded_policy': False,
-                              'engines': [], 'from_topics': None, 'reason': None, 'tolerance': exactness.TOLERANCE}
+                              'engines': [], 'from_topics': None, 'reason': None, 'tolerance': TOLERANCE}
     try:
         steps = exactness.recorded_steps(inputs, bundle)
     except AllegroError as error:

@@ -111,7 +111,8 @@ def _from_ticks(inputs: Inputs, period_ns: int, stamps: Stamps, received: Stamps
     repeated = _repeated(inputs, period_ns, stamps, received, answers, state)
     for tick in np.flatnonzero(repeated[:-1] & lost[:-1]):
         lost[tick + 1] = True
-    stamps, received, answers, state, lost = (a[~repeated] for a in (stamps, received, answers, state, lost))
+    keep = ~repeated
+    stamps, received, answers, state, lost = stamps[keep], received[keep], answers[keep], state[keep], lost[keep]
     now = received.copy()
     has = state >= 0
     if inputs.states is not None and has.any():

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from allegro_bench.replay.difference import DIFFERS_RAD
-from allegro_bench.replay.exactness import TOLERANCE
+from allegro_bench.replay.logged_past import TOLERANCE
 
 HEADER = 'open loop: actions were not executed'
 RUNS, OUTSIDE, LATE, DIFFERS = WORDS = (
