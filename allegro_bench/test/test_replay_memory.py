@@ -72,14 +72,14 @@ def test_a_step_of_which_only_the_log_is_lost_stays_a_step(logged, bundle):
 
 
 def test_a_recorder_that_heard_late_makes_no_measurement_old(logged, bundle):
-    """Commands and policy_state of a while arrive together, later than any measurement may be old."""
+    """Touch, commands and policy_state of a while arrive together, later than any measurement may be old."""
     begin, end = logged.states.received_ns[[40, 50]]
 
     def late(stream):
         inside = (stream.received_ns >= begin) & (stream.received_ns < end)
         received = np.where(inside, end + 60_000_000, stream.received_ns)
         return dataclasses.replace(stream, received_ns=np.maximum.accumulate(received))
-    heard = dataclasses.replace(logged, commands=late(logged.commands), states=late(logged.states))
+    heard = dataclasses.replace(logged, **{n: late(getattr(logged, n)) for n in ('commands', 'states', 'touch')})
     plan, before = plan_for(heard, bundle), plan_for(logged, bundle)
     assert np.array_equal(plan.now_ns[plan.state >= 0], before.now_ns[before.state >= 0]), 'the inferences tell when'
     untimed = dataclasses.replace(heard, inferences=chosen_inferences(heard.inferences, begin, end))

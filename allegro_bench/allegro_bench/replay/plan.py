@@ -131,7 +131,7 @@ def _from_ticks(inputs: Inputs, period_ns: int, stamps: Stamps, received: Stamps
     lost = np.asarray(lost | np.concatenate([[False], (number[1:] > 0) & (number[1:] != number[:-1] + 1)]))
     previous = np.full_like(answers, np.nan)
     previous[1:][near[1:]] = answers[:-1][near[1:]]
-    touch = inputs.touch.newest(now) if inputs.touch is not None else np.full(len(stamps), -1, dtype=np.intp)
+    touch = _heard(inputs.touch, now) if inputs.touch is not None else np.full(len(stamps), -1, dtype=np.intp)
     return Plan('the ticks of the recorded controller, by the stamps of its commands', True, now,
                 inputs.joints.row_of(stamps), _used(inputs, touch, state), previous, answers, state, lost,
                 _runs(inputs, near, state, now))
@@ -175,6 +175,15 @@ def _started(inputs: Inputs) -> Stamps:
         same = (np.abs(took[row] - latency) < 1e-6) & (result < 0) & (place - back >= 0)
         result[same] = times.start_ns[row][same]
     return result
+
+
+def _heard(touch: Stream, now: Stamps) -> Index:
+    """Newest touch at each time; what the recorder heard a sample later than usual, it heard later than the node."""
+    usual = float(np.median(touch.received_ns - touch.stamp_ns))
+    if len(touch) > 1:
+        usual += float(np.median(np.diff(touch.received_ns)))
+    heard = np.maximum.accumulate(np.minimum(touch.received_ns, touch.stamp_ns + round(usual)))
+    return np.searchsorted(heard, now, side='right') - 1
 
 
 def _used(inputs: Inputs, touch: Index, state: Index) -> Index:
