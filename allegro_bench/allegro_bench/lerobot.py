@@ -1,6 +1,6 @@
-"""Write recorded episodes as a LeRobot dataset, format v2.1: Parquet per episode, JSON beside it, no video.
+"""Write recorded episodes as a LeRobot dataset, format v2.1 or v3.0: Parquet and JSON, no video.
 
-LeRobot itself is not needed and not imported; its newer formats are made from this one by its own converter.
+LeRobot itself is not needed and not imported; ``evidence.lerobot_reading`` reads a dataset with its own loader.
 """
 
 from __future__ import annotations
@@ -8,26 +8,25 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from allegro_description.errors import ConfigError, MissingDependency
+from allegro_description.errors import ConfigError
 from numpy.typing import NDArray
 
 from allegro_bench.demonstrations import Demonstration, read_demonstrations
+from allegro_bench.lerobot_files import LAYOUTS, pyarrow
 
 Column = NDArray[Any]
 
 VERSION = 'v2.1'
-CHUNK = 1000
-DATA = 'data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet'
 _INDICES = ('frame_index', 'episode_index', 'index', 'task_index')
 
 
 def export(
     bag: Path, folder: Path, *, fps: float = 50.0, task: str = '', robot: str = 'allegro_hand',
+    version: str = VERSION,
 ) -> dict[str, Any]:
     """Write the complete episodes of a bag; returns ``info.json``.
 
@@ -37,12 +36,13 @@ def export(
         fps: frames per second.
         task: what was to be done; empty: from the facts of each episode.
         robot: what ``robot_type`` shall be.
+        version: of the format, see :data:`~allegro_bench.lerobot_files.LAYOUTS`.
 
     Raises:
         ConfigError: the folder exists, or the bag has no complete episode.
         MissingDependency: pyarrow is absent.
     """
-    _pyarrow()
+    pyarrow()
     if folder.exists():
         raise ConfigError(f'{folder} exists; choose another folder')
     names, episodes = read_demonstrations(bag, fps)
@@ -52,7 +52,7 @@ def export(
     scratch = folder.with_name(folder.name + '.writing')
     shutil.rmtree(scratch, ignore_errors=True)
     try:
-        info = _write(scratch, episodes, features(names, taxels), fps, task, robot)
+        info = _write(scratch, episodes, features(names, taxels), fps, task, robot, version)
         check(scratch)
         scratch.rename(folder)
     finally:
@@ -76,9 +76,10 @@ def features(joints: Sequence[str], taxels: Sequence[str]) -> dict[str, dict[str
 
 def _write(
     folder: Path, episodes: Sequence[Demonstration], table: Mapping[str, Mapping[str, Any]], fps: float, task: str,
-    robot: str,
+    robot: str, version: str,
 ) -> dict[str, Any]:
-    pa, parquet = _pyarrow()
+    pa, _ = pyarrow()
+    layout = LAYOUTS[version](folder)
     tasks: dict[str, int] = {}
     lines: dict[str, list[dict[str, Any]]] = {'episodes': [], 'episodes_stats': []}
     total = 0
@@ -86,25 +87,20 @@ def _write(
         words = task or _task(episode.facts)
         columns = _columns(episode, number, total, tasks.setdefault(words, len(tasks)))
         columns = {name: columns[name].astype(feature['dtype']) for name, feature in table.items()}
-        path = folder / DATA.format(episode_chunk=number // CHUNK, episode_index=number)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        parquet.write_table(pa.table({
+        layout.add(number, pa.table({
             name: pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
-            if values.ndim > 1 else pa.array(values) for name, values in columns.items()}), path)
+            if values.ndim > 1 else pa.array(values) for name, values in columns.items()}))
         total += len(episode.time_s)
         lines['episodes'].append({'episode_index': number, 'tasks': [words], 'length': len(episode.time_s)})
         lines['episodes_stats'].append({'episode_index': number, 'stats': {n: _stats(v) for n, v in columns.items()}})
     lines['tasks'] = [{'task_index': index, 'task': words} for words, index in tasks.items()]
-    info = {
-        'codebase_version': VERSION, 'robot_type': robot, 'total_episodes': len(episodes), 'total_frames': total,
-        'total_tasks': len(tasks), 'total_videos': 0, 'total_chunks': (len(episodes) - 1) // CHUNK + 1,
-        'chunks_size': CHUNK, 'fps': int(fps) if fps == int(fps) else fps, 'splits': {'train': f'0:{len(episodes)}'},
-        'data_path': DATA, 'video_path': None, 'features': dict(table),
-    }
     (folder / 'meta').mkdir()
+    info = {
+        'codebase_version': version, 'robot_type': robot, 'total_episodes': len(episodes), 'total_frames': total,
+        'total_tasks': len(tasks), 'fps': int(fps) if fps == int(fps) else fps,
+        'splits': {'train': f'0:{len(episodes)}'}, 'video_path': None, 'features': dict(table), **layout.close(lines),
+    }
     (folder / 'meta' / 'info.json').write_text(json.dumps(info, indent=4) + '\n')
-    for name, rows in lines.items():
-        (folder / 'meta' / f'{name}.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in rows))
     return info
 
 
@@ -140,14 +136,10 @@ def check(folder: Path) -> int:
         ConfigError: the first contradiction.
         MissingDependency: pyarrow is absent.
     """
-    _, parquet = _pyarrow()
     info = json.loads((folder / 'meta' / 'info.json').read_text())
-    episodes = [json.loads(line) for line in (folder / 'meta' / 'episodes.jsonl').read_text().splitlines()]
-    frames = 0
-    for episode in episodes:
-        number = episode['episode_index']
-        path = folder / info['data_path'].format(episode_chunk=number // info['chunks_size'], episode_index=number)
-        table = parquet.read_table(path)
+    count = frames = 0
+    for episode, table in LAYOUTS[info['codebase_version']].tables(folder, info):
+        path = f'{folder}, episode {episode["episode_index"]}'
         if table.column_names != list(info['features']) or table.num_rows != episode['length']:
             raise ConfigError(f'{path}: columns {table.column_names} of {table.num_rows} rows; info.json differs')
         for name, feature in info['features'].items():
@@ -158,15 +150,7 @@ def check(folder: Path) -> int:
         late = np.abs(np.array(table['timestamp'].to_pylist()) - np.arange(table.num_rows) / info['fps']).max()
         if late > 1e-4 or table['index'].to_pylist() != list(range(frames, frames + table.num_rows)):
             raise ConfigError(f'{path}: frames are not numbered, or not {info["fps"]} a second')
-        frames += table.num_rows
-    if frames != info['total_frames'] or len(episodes) != info['total_episodes']:
-        raise ConfigError(f'{folder}: {len(episodes)} episodes of {frames} frames; info.json says otherwise')
+        count, frames = count + 1, frames + table.num_rows
+    if frames != info['total_frames'] or count != info['total_episodes']:
+        raise ConfigError(f'{folder}: {count} episodes of {frames} frames; info.json says otherwise')
     return frames
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        return import_module('pyarrow'), import_module('pyarrow.parquet')
-    except ImportError as error:
-        raise MissingDependency(f'a LeRobot dataset is written with pyarrow ({error}). Install it with: '
-                                'pip install pyarrow') from error

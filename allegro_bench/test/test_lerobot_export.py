@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from allegro_bench.cli import main
 from allegro_bench.demonstrations import read_demonstrations
+from allegro_bench.evidence import lerobot_reading
 from allegro_bench.recording import BagWriter
 from allegro_description.errors import ConfigError
 from rosbags.typesys import Stores, get_typestore
+
+from allegro_bench import lerobot, lerobot_files
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 TYPES = STORE.types
@@ -138,3 +141,74 @@ def test_a_dataset_reads_back(bag, tmp_path, capsys):
     np.testing.assert_allclose(stats['action']['mean'], np.float32(episodes[1].action).mean(axis=0), rtol=1e-5)
     assert main(['export-lerobot', str(bag), '--output', str(folder)]) == 2
     assert 'exists' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('file_mb', [100, 0])
+def test_both_formats_hold_the_same_frames(bag, tmp_path, monkeypatch, file_mb):
+    """In one file, and in a file for each episode where a file is full at once."""
+    parquet = pytest.importorskip('pyarrow.parquet')
+    monkeypatch.setattr(lerobot_files, 'FILE_MB', file_mb)
+    old, new = (lerobot.export(bag, tmp_path / v, version=v) for v in ('v2.1', 'v3.0'))
+    same = ('total_episodes', 'total_frames', 'total_tasks', 'fps', 'splits', 'features')
+    assert [old[key] for key in same] == [new[key] for key in same]
+    assert len(list((tmp_path / 'v3.0').rglob('data/*/*.parquet'))) == (1 if file_mb else 2)
+    pairs = zip(lerobot_files.PerEpisode.tables(tmp_path / 'v2.1', old),
+                lerobot_files.Joined.tables(tmp_path / 'v3.0', new), strict=True)
+    for (said, table), (said_new, table_new) in pairs:
+        assert table.to_pydict() == table_new.to_pydict()
+        assert said.items() <= said_new.items()
+        assert said_new['dataset_to_index'] - said_new['dataset_from_index'] == said['length']
+    tasks = parquet.read_table(tmp_path / 'v3.0' / 'meta' / 'tasks.parquet')
+    assert tasks['task_index'].to_pylist() == [0, 1]
+    assert json.loads(tasks.schema.metadata[b'pandas'])['index_columns'] == ['task']
+
+
+def test_statistics_of_all_frames_follow_from_those_of_the_episodes(bag, tmp_path):
+    pytest.importorskip('pyarrow.parquet')
+    info = lerobot.export(bag, tmp_path / 'set', version='v3.0')
+    stats = json.loads((tmp_path / 'set' / 'meta' / 'stats.json').read_text())
+    tables = [table for _, table in lerobot_files.Joined.tables(tmp_path / 'set', info)]
+    for name in ('observation.state', 'action', 'observation.tactile', 'next.success'):
+        values = np.concatenate([np.array(t[name].to_pylist(), dtype=np.float64).reshape(len(t), -1) for t in tables])
+        for key, wanted in (('min', values.min(axis=0)), ('max', values.max(axis=0)), ('mean', values.mean(axis=0)),
+                            ('std', values.std(axis=0)), ('count', [len(values)])):
+            np.testing.assert_allclose(np.array(stats[name][key], dtype=np.float64), wanted, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize('version', ['v2.1', 'v3.0'])
+def test_a_dataset_that_contradicts_itself_is_refused(bag, tmp_path, version):
+    pytest.importorskip('pyarrow.parquet')
+    info = lerobot.export(bag, tmp_path / 'set', version=version)
+    assert lerobot.check(tmp_path / 'set') == info['total_frames']
+    for change in ({'total_frames': info['total_frames'] + 1}, {'fps': info['fps'] * 2}, {'total_episodes': 3}):
+        (tmp_path / 'set' / 'meta' / 'info.json').write_text(json.dumps(info | change))
+        with pytest.raises(ConfigError):
+            lerobot.check(tmp_path / 'set')
+
+
+def test_a_loader_that_mixes_frames_up_is_found(bag, tmp_path, monkeypatch):
+    pytest.importorskip('pyarrow.parquet')
+    pytest.importorskip('torch')
+    info = lerobot.export(bag, tmp_path / 'set', version='v3.0')
+    rows = [row | {'task': said['tasks'][0]} for said, table in lerobot_files.Joined.tables(tmp_path / 'set', info)
+            for row in table.to_pylist()]
+
+    class Loader:
+        num_episodes, num_frames, shift = info['total_episodes'], info['total_frames'], 0
+
+        def __init__(self, name, root, delta_timestamps=None):
+            self.windows = delta_timestamps
+
+        def __len__(self):
+            return len(rows)
+
+        def __getitem__(self, index):
+            row = rows[(index + self.shift) % len(rows)]
+            return {'action': np.array([row['action']] * 3)} if self.windows else row
+    found = lerobot_reading.read(tmp_path / 'set', Loader)
+    assert found['numbers'] == sum(np.size(value) for row in rows for value in row.values()) - len(rows)
+    Loader.shift = 1
+    with pytest.raises(ConfigError, match='frame 0 is'):
+        lerobot_reading.read(tmp_path / 'set', Loader)
+    monkeypatch.setitem(__import__('sys').modules, 'lerobot', None)
+    assert lerobot_reading.main([str(tmp_path / 'set')]) == 2
