@@ -60,9 +60,14 @@ def _contest(who: str, against: str, head: Mapping[str, Any], other: Mapping[str
         low, high = gain['ci95']
         wins, loses = low > 0, high < 0
         why = f'paired 95 % interval {100 * low:+.1f} … {100 * high:+.1f}'
+    mine, theirs = f'{head["success"]:.1%}', f'{other["success"]:.1%}'
+    if gain is not None and 'runs' in gain and 'success' in gain:
+        mine, theirs = (f'{rate:.1%} over {count} runs' for rate, count in
+                        zip(gain['success'], gain['runs'], strict=True))
+        why = why.replace('paired 95 % interval', '95 % interval over runs and episodes')
     verdict = 'wins' if wins else 'loses' if loses else 'does not win'
     shown = '' if wins or loses else ', so no difference is shown'
-    return (f'**{who} {verdict}:** {head["success"]:.1%} against {other["success"]:.1%} {against} ({head["set"]}, '
+    return (f'**{who} {verdict}:** {mine} against {theirs} {against} ({head["set"]}, '
             f'{head["level"]}), difference {100 * difference:+.1f} points; {why}{shown}.')
 
 

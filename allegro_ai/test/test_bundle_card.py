@@ -42,6 +42,13 @@ def test_the_first_lines_say_whether_touch_wins_by_the_interval(head, touch, bas
     assert lines[1].startswith(f'**{baseline}')
 
 
+def test_arms_of_several_runs_are_compared_and_not_the_shipped_one_alone():
+    arms = {**gain(0.006, -0.03, 0.04), 'runs': [5, 5], 'success': [0.723, 0.717]}
+    line = verdicts(contract(touch_gain=arms))[0]
+    assert line.startswith('**Touch does not win:** 72.3% over 5 runs against 71.7% over 5 runs trained without touch')
+    assert 'interval over runs and episodes -3.0 … +4.0, so no difference is shown' in line
+
+
 def test_no_touch_and_no_evaluation_are_said():
     document = contract()
     document['provenance']['touch_used'] = False

@@ -110,7 +110,7 @@ def test_pieces_survive_a_kill_and_are_not_run_again(tmp_path: Path) -> None:
     """A half-written last line is dropped and its piece run again; finished pieces are read, not computed."""
     field = entrants(['B0'], HAND)
     cell = Cell('H1', 'L0', (0, 1), ('L0', 'L0'))
-    with Workers(1) as workers, Pieces(tmp_path) as pieces:
+    with Workers(1) as workers, Pieces(tmp_path, lambda t: Trial(**t)) as pieces:
         first = run_cells(HAND, field, [cell], workers, pieces)
     whole = pieces.path.read_bytes()
 
@@ -120,17 +120,17 @@ def test_pieces_survive_a_kill_and_are_not_run_again(tmp_path: Path) -> None:
         def submit(self, *_: object) -> object:
             raise AssertionError('nothing is left to run')
 
-    with Pieces(tmp_path) as again:
+    with Pieces(tmp_path, lambda t: Trial(**t)) as again:
         assert run_cells(HAND, field, [cell], Nobody(), again) == first  # type: ignore[arg-type]
         with pytest.raises(AssertionError, match='nothing is left'):     # another hand: other episodes
             run_cells(HAND, field, [cell], Nobody(), again, randomise=False)  # type: ignore[arg-type]
     pieces.path.write_bytes(whole + whole[:40])
-    with Pieces(tmp_path) as torn:
+    with Pieces(tmp_path, lambda t: Trial(**t)) as torn:
         assert run_cells(HAND, field, [cell], Nobody(), torn) == first  # type: ignore[arg-type]
     assert pieces.path.read_bytes() == whole
     pieces.path.write_bytes(b'{"key": 1}\n' + whole)
     with pytest.raises(ConfigError, match='damaged'):
-        Pieces(tmp_path)
+        Pieces(tmp_path, lambda t: Trial(**t))
 
 
 def test_who_takes_part() -> None:

@@ -6,7 +6,14 @@ import math
 
 import numpy as np
 import pytest
-from allegro_ai.evaluation.intervals import mcnemar, paired_difference, paired_ratio, psychometric, wilson
+from allegro_ai.evaluation.intervals import (
+    arms_difference,
+    mcnemar,
+    paired_difference,
+    paired_ratio,
+    psychometric,
+    wilson,
+)
 from allegro_description.errors import ConfigError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,3 +120,28 @@ def test_what_is_no_pair_is_refused(call: object) -> None:
     """A sentence, not a broadcast."""
     with pytest.raises(ConfigError):
         call()  # type: ignore[operator]
+
+
+def test_a_lucky_run_is_no_property_of_its_arm():
+    """The same runs in both arms but for one: paired on episodes alone, that run would win; over runs it must not."""
+    rng = np.random.default_rng(0)
+    ease = rng.uniform(size=400)
+    runs = np.array([[float(x < share) for x in ease] for share in (0.60, 0.66, 0.70, 0.74, 0.80)])
+    assert paired_difference(runs[4], runs[0])[1] > 0.0
+    mean, low, high = arms_difference(runs, runs[::-1])
+    assert mean == pytest.approx(0.0)
+    assert low < 0.0 < high
+    mean, low, high = arms_difference(runs + 0.5, runs)
+    assert low > 0.0
+    assert mean == pytest.approx(0.5)
+
+
+def test_one_run_an_arm_is_the_paired_difference():
+    rng = np.random.default_rng(1)
+    a, b = (rng.uniform(size=200) < share for share in (0.7, 0.6))
+    assert arms_difference(a, b) == pytest.approx(paired_difference(a, b), abs=0.01)
+
+
+def test_arms_need_the_same_episodes():
+    with pytest.raises(ConfigError, match='same episodes'):
+        arms_difference(np.zeros((2, 3)), np.zeros((2, 4)))

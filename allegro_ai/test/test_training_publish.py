@@ -151,6 +151,8 @@ def test_what_is_published_says_what_was_measured(tmp_path, monkeypatch):
     assert headline['best_baseline']['name'] == 'B1 open loop'
     assert headline['baseline_gain']['difference'] == pytest.approx(0.15)
     assert headline['touch_gain']['difference'] == pytest.approx(0.2)
+    assert headline['touch_gain']['runs'] == [3, 3]
+    assert headline['touch_gain']['success'] == pytest.approx([0.9, 0.7])
     assert all(run.name in card for run in runs)
     assert 'L2: reached (+15.0 points against B1 open loop' in card
     assert bundle.contract['runtime']['state'][0]['name'] == 'memory'

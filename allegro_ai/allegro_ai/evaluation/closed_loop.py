@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 from allegro_description.model import HandModel
+from allegro_description.simulation.score import EpisodeResult
 from numpy.typing import NDArray
 
+from allegro_ai.evaluation.entrants import fingerprint
 from allegro_ai.evaluation.intervals import paired_difference, wilson
+from allegro_ai.evaluation.pieces import Pieces, piece_key
 from allegro_ai.tasks.tactile_hold import Outcome
 from allegro_ai.tasks.vector import VERSION
 from allegro_ai.tasks.workers import Work, Workers
@@ -34,36 +37,51 @@ class Contestant:
 def evaluate(
     hand: HandModel, contestants: Sequence[Contestant], workers: Workers, *, level: str, n: int,
     object_set: str = 'H1', first_seed: int = TEST_SEEDS_FROM,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None, pieces: Pieces[Outcome] | None = None,
 ) -> dict[str, Any]:
-    """Run every contestant on the same ``n`` episodes.
+    """Run every contestant on the same ``n`` episodes, but for what ``pieces`` holds already.
 
     Returns:
         A JSON document: the protocol and one row per contestant.
     """
     seeds = range(first_seed, first_seed + n)
-    pieces: list[tuple[int, Work]] = []
+    todo: list[tuple[int, Work, str]] = []
     for k, c in enumerate(contestants):
         base = Work(hand.model, hand.side, (), (), object_set, c.parameters, c.squeeze, c.blind,
                     policy=c.policy, arguments=c.arguments)
         for first in range(0, n, CHUNK):
             chunk = tuple(seeds[first:first + CHUNK])
-            pieces.append((k, replace(base, seeds=chunk, levels=(level,) * len(chunk))))
-    results: list[list[Outcome]] = [[] for _ in pieces]
-    done = 0
-    for index, outcomes in workers.run_as_completed([work for _, work in pieces]):
-        results[index] = outcomes
+            work = replace(base, seeds=chunk, levels=(level,) * len(chunk))
+            todo.append((k, work, piece_key(hand, _fingerprint(c), work)))
+    results = [(pieces.get(key) if pieces else None) or [] for _, _, key in todo]
+    done = sum(map(len, results))
+    missing = [index for index, found in enumerate(results) if not found]
+    for number, outcomes in workers.run_as_completed([todo[index][1] for index in missing]):
+        results[missing[number]] = outcomes
+        if pieces:
+            pieces.put(todo[missing[number]][2], outcomes)
         done += len(outcomes)
         progress(done, n * len(contestants))
     rows = []
     for k, contestant in enumerate(contestants):
-        mine = [o for (owner, _), outcomes in zip(pieces, results, strict=True) if owner == k for o in outcomes]
+        mine = [o for (owner, _, _), outcomes in zip(todo, results, strict=True) if owner == k for o in outcomes]
         rows.append(_row(contestant.name, mine))
     return {
         'task': VERSION, 'simulated': True, 'hand': hand.name, 'hand_sha256': hand.sha256, 'level': level,
         'object_set': object_set, 'n': n, 'first_seed': first_seed, 'control_rate_hz': 50,
         'interval': 'Wilson 95 %', 'rows': rows,
     }
+
+
+def outcome(facts: dict[str, Any]) -> Outcome:
+    """The outcome of its ``asdict``."""
+    return Outcome(EpisodeResult(**facts['result']), facts['reward'], facts['unstable'])
+
+
+def _fingerprint(c: Contestant) -> str:
+    return fingerprint(c.policy, {
+        **c.arguments, 'squeeze': c.squeeze, 'blind': c.blind,
+        **({} if c.parameters is None else {'linear parameters': c.parameters})})
 
 
 def _row(name: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -81,13 +99,15 @@ def _row(name: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
+def successes(document: Mapping[str, Any], name: str, what: str = 'success') -> NDArray[np.floating]:
+    """1 or 0 for each episode of a row, (n,)."""
+    row = next(r for r in document['rows'] if r['name'] == name)
+    return np.array([bool(e[what]) for e in row['episodes']], dtype=float)
+
+
 def compare(document: dict[str, Any], a: str, b: str, what: str = 'success') -> dict[str, Any]:
     """Paired difference of two rows of a document, ``a - b``, with its bootstrap interval."""
-    def column(name: str) -> NDArray[np.floating]:
-        row = next(r for r in document['rows'] if r['name'] == name)
-        return np.array([bool(e[what]) for e in row['episodes']], dtype=float)
-
-    first, second = column(a), column(b)
+    first, second = successes(document, a, what), successes(document, b, what)
     mean, low, high = paired_difference(first, second)
     return {'a': a, 'b': b, 'what': what, 'difference': mean, 'ci95': [low, high], 'n': len(first),
             'only_a': int(((first == 1) & (second == 0)).sum()), 'only_b': int(((first == 0) & (second == 1)).sum())}

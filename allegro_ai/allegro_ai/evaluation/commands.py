@@ -21,6 +21,7 @@ from allegro_ai.evaluation.document import CURVE, document, markdown, write
 from allegro_ai.evaluation.entrants import Entrant, entrants
 from allegro_ai.evaluation.pieces import Cell, Pieces, run_cells
 from allegro_ai.evaluation.progress import Bar
+from allegro_ai.evaluation.trials import Trial
 from allegro_ai.tasks.workers import Workers
 
 CURVE_FROM = 500_000                # first seed of the curve: its episodes are none of the tables'
@@ -64,7 +65,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     reference = _reference(args.reference, field)
     seeds = tuple(range(args.first_seed, args.first_seed + args.episodes))
     cells = list(_cells(args.object_set, args.level, seeds, args.curve))
-    with Pieces(args.output) as pieces:
+    with Pieces(args.output, lambda t: Trial(**t)) as pieces:
         try:
             with Bar('evaluate') as bar, Workers(args.workers) as workers:
                 count = workers.count

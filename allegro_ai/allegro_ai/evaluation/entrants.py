@@ -71,7 +71,7 @@ def entrant(text: str, hand: HandModel) -> Entrant:
         label = Path(what).stem if Path(what).is_file() else Path(what).name
     acting = make_policy(hand, policy, arguments)        # refused here, not in a worker
     return Entrant(label, policy, arguments, bool(getattr(acting, 'privileged', False)),
-                   _fingerprint(policy, arguments))
+                   fingerprint(policy, arguments))
 
 
 def _expanded(texts: Sequence[str]) -> list[str]:
@@ -103,7 +103,8 @@ def _found(what: str, hand: HandModel) -> tuple[str, dict[str, Any]]:
     raise UnknownName('policy', what, [*BASELINES, *names, 'a bundle or training result by path'])
 
 
-def _fingerprint(policy: str, arguments: Mapping[str, Any]) -> str:
+def fingerprint(policy: str, arguments: Mapping[str, Any]) -> str:
+    """SHA-256 over a policy's name, its arguments and the files they name."""
     digest = hashlib.sha256(policy.encode())
     for name, value in sorted(arguments.items()):
         digest.update(name.encode())

@@ -60,6 +60,36 @@ def paired_ratio(
     return float(first.mean() / second.mean()), float(low), float(high)
 
 
+def arms_difference(
+    a: NDArray[np.floating], b: NDArray[np.floating], *, draws: int = 10000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean over arm ``a`` minus mean over arm ``b`` when an arm is several training runs on the same episodes.
+
+    The 95 % interval draws runs within each arm, and episodes in common, again: one run more or less lucky than its
+    sisters then does not pass for a property of its arm.
+
+    Args:
+        a: outcomes, (runs, episodes); at least one run.
+        b: the same.
+        draws: of the bootstrap.
+        seed: likewise.
+
+    Raises:
+        ConfigError: not the same number of episodes, or none.
+    """
+    first, second = np.atleast_2d(np.asarray(a, dtype=float)), np.atleast_2d(np.asarray(b, dtype=float))
+    if first.shape[1:] != second.shape[1:] or not first.size or not second.size:
+        raise ConfigError(f'{first.shape} runs and episodes against {second.shape}: arms need the same episodes, at '
+                          'least 1')
+    rng, means = np.random.default_rng(seed), np.empty(draws)
+    for k in range(draws):
+        episodes = rng.integers(first.shape[1], size=first.shape[1])
+        ours, theirs = (arm[rng.integers(len(arm), size=len(arm))].mean(axis=0) for arm in (first, second))
+        means[k] = (ours - theirs)[episodes].mean()
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(first.mean() - second.mean()), float(low), float(high)
+
+
 @dataclass(frozen=True, slots=True)
 class McNemar:
     """Two policies on the same episodes.

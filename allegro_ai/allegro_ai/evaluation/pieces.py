@@ -10,7 +10,7 @@ from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from allegro_description.errors import ConfigError
 from allegro_description.model import HandModel
@@ -19,6 +19,11 @@ from allegro_ai.evaluation.entrants import Entrant
 from allegro_ai.evaluation.trials import Trial, run_trials
 from allegro_ai.tasks.vector import VERSION
 from allegro_ai.tasks.workers import Work, Workers
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from _typeshed import DataclassInstance
 
 CHUNK = 25                          # episodes per piece: small enough for a lively bar and for little loss
 FILE = 'pieces.jsonl'
@@ -40,21 +45,26 @@ class Cell:
     levels: tuple[str, ...]
 
 
+Row = TypeVar('Row', bound='DataclassInstance')
 Table = dict[tuple[str, Cell], list[Trial]]
 """Trials by label and cell, in the order of the cell's seeds."""
 
 
-class Pieces:
+class Pieces(Generic[Row]):
     """What is finished, in one file of a folder: a JSON object per line and piece."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, parse: Callable[[dict[str, Any]], Row]) -> None:
         """Open the folder, and read what is there.
+
+        Args:
+            folder: made if it is not there.
+            parse: makes a row of its ``asdict``.
 
         Raises:
             ConfigError: the folder cannot be written or the file is no such file.
         """
-        self.path = folder / FILE
-        self._done: dict[str, list[Trial]] = {}
+        self.path, self._parse = folder / FILE, parse
+        self._done: dict[str, list[Row]] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if self.path.exists():
@@ -63,17 +73,17 @@ class Pieces:
         except OSError as error:
             raise ConfigError(f'{folder} cannot keep the results: {error}; name another with --output') from error
 
-    def __enter__(self) -> Pieces:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *rest: object) -> None:
         self._file.close()
 
-    def get(self, key: str) -> list[Trial] | None:
+    def get(self, key: str) -> list[Row] | None:
         """The piece of a key, if it is finished."""
         return self._done.get(key)
 
-    def put(self, key: str, trials: Sequence[Trial]) -> None:
+    def put(self, key: str, trials: Sequence[Row]) -> None:
         """Keep a finished piece; it is on disk when this returns."""
         self._done[key] = list(trials)
         self._file.write(json.dumps({'key': key, 'trials': [asdict(t) for t in trials]}) + '\n')
@@ -86,7 +96,7 @@ class Pieces:
             for line in file:
                 try:
                     row = json.loads(line)
-                    trials = [Trial(**t) for t in row['trials']]
+                    trials = [self._parse(t) for t in row['trials']]
                 except (ValueError, KeyError, TypeError) as error:
                     if line.endswith(b'\n'):
                         raise ConfigError(f'{self.path} is damaged at byte {kept}: {error}; name another folder with '
@@ -99,7 +109,7 @@ class Pieces:
 
 
 def run_cells(
-    hand: HandModel, entrants: Sequence[Entrant], cells: Sequence[Cell], workers: Workers, pieces: Pieces, *,
+    hand: HandModel, entrants: Sequence[Entrant], cells: Sequence[Cell], workers: Workers, pieces: Pieces[Trial], *,
     randomise: bool = True, progress: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> Table:
     """Run every policy through every cell, except for what is finished already.
@@ -132,13 +142,13 @@ def _pieces(
             for entrant in entrants:
                 work = Work(hand.model, hand.side, seeds, levels, cell.object_set, randomise=randomise,
                             policy=entrant.policy, arguments=entrant.arguments)
-                yield _key(hand, entrant, work), entrant.label, cell, work
+                yield piece_key(hand, entrant.fingerprint, work), entrant.label, cell, work
 
 
-def _key(hand: HandModel, entrant: Entrant, work: Work) -> str:
-    """What decides the outcome of a piece, as a hash."""
+def piece_key(hand: HandModel, fingerprint: str, work: Work) -> str:
+    """What decides the outcome of a piece, as a hash; ``fingerprint`` is that of its policy."""
     facts: Mapping[str, Any] = {
-        'task': VERSION, 'hand': hand.sha256, 'policy': entrant.fingerprint, 'objects': work.object_set,
+        'task': VERSION, 'hand': hand.sha256, 'policy': fingerprint, 'objects': work.object_set,
         'seeds': work.seeds, 'levels': work.levels, 'randomise': work.randomise, 'mujoco': metadata.version('mujoco'),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -11,6 +11,8 @@ from allegro_description.config import from_mapping, parameters
 from allegro_description.errors import ConfigError
 from allegro_description.model import load_hand
 
+from allegro_ai.evaluation.closed_loop import outcome
+from allegro_ai.evaluation.pieces import Pieces
 from allegro_ai.tasks.workers import Workers
 from allegro_ai.training import slip_commands
 from allegro_ai.training.network_commands import add_options
@@ -53,6 +55,8 @@ def add_commands(commands: Any) -> None:
     ship.add_argument('--object-set', default='H2', choices=sorted(SETS), help='test objects (default H2)')
     ship.add_argument('--version', default='0.1.0', help='semantic version of the bundle')
     ship.add_argument('--replace', action='store_true', help='overwrite an existing folder')
+    ship.add_argument('--kept', type=Path, default=Path('runs/publish'),
+                      help='keeps finished episodes: after Ctrl-C the same command goes on (%(default)s)')
     add_hand_options(ship)
     ship.set_defaults(run=_publish)
 
@@ -84,10 +88,9 @@ def _publish(args: argparse.Namespace) -> int:
         if count < SEEDS_PER_ARM:
             print(f'warning: {count} runs {"with" if touch else "without"} touch; seeds differ more than touch '
                   f'matters, so {SEEDS_PER_ARM} of each arm are needed for a verdict', file=sys.stderr)
-    with Workers(args.workers) as workers:
+    with Workers(args.workers) as workers, Pieces(args.kept, outcome) as pieces:
         bundle = publish(args.bundle, hand, runs, workers, n=args.episodes, object_set=args.object_set,
-                         version=args.version,
-                         replace_existing=args.replace,
+                         version=args.version, replace_existing=args.replace, pieces=pieces,
                          progress=lambda what, done, total: status(f'{what}: {done}/{total}', last=done == total))
     print(f'{bundle.name} written to {args.bundle}; read {args.bundle / "MODEL_CARD.md"}')
     return 0
