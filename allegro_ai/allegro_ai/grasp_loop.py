@@ -81,6 +81,7 @@ class GraspLoop:
         self._limits = {'pressure': 0, 'ood': 0, 'slow': 0}
         self._last_stamp: int | None = None
         self._issued: int | None = None
+        self._repeats = False
         self._action = np.zeros_like(self.controller.target)
         self._held_s = 0.0
         self._number = 0
@@ -119,8 +120,13 @@ class GraspLoop:
         self._begin()
 
     def issued(self, stamp_ns: int) -> None:
-        """Note when the target of the last tick was sent: the next state must be younger."""
-        self._issued = stamp_ns
+        """Note when the target of the last tick was sent: the next state must be younger.
+
+        A target that was only sent again keeps its first time: a state measured in between was measured under it, and
+        joint states that are always more than a period old would else never be young enough.
+        """
+        if not self._repeats:
+            self._issued = stamp_ns
 
     def tick(
         self,
@@ -142,6 +148,7 @@ class GraspLoop:
         events: list[str] = []
         self.counts['ticks'] += 1
         self.counts['skipped'] += skipped
+        self._repeats = False
         if skipped * self._period_s * 1e9 > self._stale_ns:
             self._hold(f'the control thread was late by {skipped} periods', events)
         problem = self._age_problem(now, joints) if joints is not None else 'no joint states have arrived'
@@ -152,7 +159,8 @@ class GraspLoop:
             return Tick(self.phase, events=events)
         self._serve_requests(joints.position[None], '', events)
         previous = self._issued if self.mode != 'shadow' else None
-        if joints.stamp_ns == self._last_stamp or (previous is not None and joints.stamp_ns <= previous):
+        self._repeats = joints.stamp_ns == self._last_stamp or (previous is not None and joints.stamp_ns <= previous)
+        if self._repeats:
             # Not younger than the last target: pairing it with that target would be a step of skew.
             self.counts['repeated'] += 1
             return self._tick(joints, None, self.controller.target[0], events)

@@ -131,6 +131,15 @@ def test_a_state_that_is_not_younger_than_the_target_is_not_used(world):
     assert world.step().observation is not None
 
 
+def test_joint_states_that_are_always_older_than_a_period_slow_the_policy_down_and_do_not_stop_it(world):
+    world.running()
+    world.age = 25 * MS
+    inferences = world.loop.counts['inferences']
+    world.step(20)
+    assert world.loop.counts['inferences'] - inferences in range(9, 12), 'every second tick has a state that is due'
+    assert world.loop.phase == Phase.RUN
+
+
 def test_the_policy_begins_where_the_hand_is(original):
     world = World(original)
     world.position = HAND.pose('zero')
