@@ -107,7 +107,7 @@ document.addEventListener('DOMContentLoaded', function () {
     var ys = steps(low, high, 4);
     ys.list.forEach(function (v) {
       pen.beginPath(); pen.moveTo(LEFT, yOf(v)); pen.lineTo(c.w - RIGHT, yOf(v)); pen.stroke();
-      pen.fillText(v.toFixed(ys.digits), LEFT - 6, yOf(v) + 4);
+      pen.fillText(v === 0 ? '0' : ys.digits > 4 ? v.toExponential(0) : v.toFixed(ys.digits), LEFT - 6, yOf(v) + 4);
     });
     pen.textAlign = 'center';
     var xs = steps(view[0], view[1], Math.max(2, Math.floor(c.w / 110)));
