@@ -9,7 +9,7 @@ path stays: for the first step of a grasp, for every other engine, and for whate
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,7 @@ class FusedStep:
         """
         from allegro_ai import step_graph as names
         from allegro_ai.backends.onnxruntime_cpu import new_session
+        from allegro_ai.windows import Rows
         made = names.build_step_graph(bundle, graph, folded=folded)
         session = new_session(made.model, reuse=False)
         n, cells = len(bundle.model.joints), len(bundle.model.taxels)
@@ -82,8 +83,8 @@ class FusedStep:
         shared = {names.NEWER: row[:2 * n], names.OLDER: row[n:3 * n], names.LAST_TARGET: self._target,
                   names.POSITION: self._position, names.PRESSURE: self._pressure, names.VALID: self._valid}
         values = [*session.get_inputs(), *session.get_outputs()]
-        self._buffers: dict[str, tuple[Any, Any]] = {}
-        """Memory of each value in even and in odd steps: what one wrote to be remembered, the other reads."""
+        self._buffers: dict[str, Sequence[Any]] = {}
+        """Memory of each value, turn by turn: what one turn wrote to be remembered, the next one reads."""
         for value in values:
             buffer = shared.get(value.name)
             self._buffers[value.name] = (np.zeros(value.shape, _TYPES[value.type]) if buffer is None else buffer,) * 2
@@ -94,12 +95,20 @@ class FusedStep:
             # All but the oldest of what was written is the past of the next step, and lies there already.
             one, two = self._buffers[whole][0], np.zeros_like(self._buffers[whole][0])
             self._buffers[whole], self._buffers[past] = (one, two), (two[:, 1:], one[:, 1:])
-        self._bindings = [self._bound(session, turn) for turn in (0, 1)]
+        self._rows: Rows | None = None
+        if made.windows:
+            self._rows = rows = Rows(int(bundle.contract['runtime']['history']['steps']),
+                                     self._buffers[names.SEEN][0].shape[1])
+            self._buffers[names.SEEN] = [rows.newest(turn) for turn in range(rows.turns)]
+            for name, window in made.windows.items():
+                self._buffers[name] = [rows.window(turn, window) for turn in range(rows.turns)]
+        self._bindings = [self._bound(session, turn) for turn in range(len(self._buffers[names.SEEN]))]
         self._run = session.run_with_iobinding
         self._names, self._places, self._elements = names, made.seen, made.elements
+        self._moves, self._touches = names.OLDER in self._buffers, names.VALID in self._buffers
         self._states = {state['name'] for state in bundle.contract['runtime']['state']}
         self._stacks = {past: past.removeprefix(names.PAST) for past in made.stacks}
-        self._turn, self._seen = 0, self._buffers[names.SEEN][0]
+        self._turn, self._last, self._seen = 0, 1, self._buffers[names.SEEN]
         self._distance = self._buffers[names.DISTANCE][0]
         self._worst = self._buffers.get(names.WORST, (np.zeros(()),))[0]
         self._targets = self._buffers[made.memory[names.TARGET]]
@@ -112,7 +121,8 @@ class FusedStep:
         binding = session.io_binding()
         for values, bind in ((session.get_inputs(), binding.bind_input), (session.get_outputs(), binding.bind_output)):
             for value in values:
-                place = self._buffers[value.name][turn].ctypes.data
+                buffers = self._buffers[value.name]
+                place = buffers[turn % len(buffers)].ctypes.data
                 bind(value.name, 'cpu', 0, _TYPES[value.type], value.shape, place)
         return binding
 
@@ -128,7 +138,7 @@ class FusedStep:
             last_action: action of the last step, (1, n_joints).
         """
         names, past = self._names, builder.memory
-        self._turn = 0
+        self._turn, self._last = 0, 1
         values: dict[str, Any] = {
             names.TIP: past['pressure'], names.KNOWN: past['valid'], names.CONTACT: past['contact'],
             names.TRACE: past['trace'], names.LAST_ACTION: last_action, names.TARGET: controller.target,
@@ -138,6 +148,9 @@ class FusedStep:
         for name, value in values.items():
             if name in self._buffers:
                 self._buffers[name][0][...] = value
+        if self._rows is not None:
+            for name, place in self._places.items():
+                self._rows.fill(place, policy.past[name][0, 1:])
         self._position[:] = past['position'][0]
         self.set_grip(builder.grip)
 
@@ -165,42 +178,54 @@ class FusedStep:
         """
         if position.shape != self._target.shape or last_target.shape != self._target.shape:
             return False
-        self._before[:] = self._position
+        if self._moves:
+            self._before[:] = self._position
         self._position[:] = position
         self._target[:] = last_target
         if pressure is None:
-            self._pressure[:] = self._valid[:] = 0.0
+            if self._touches:
+                self._pressure[:] = self._valid[:] = 0.0
         elif pressure.shape != self._valid.shape or (valid is not None and valid.shape != self._valid.shape):
             return False
-        else:
+        elif self._touches:
             self._pressure[:] = pressure
             self._valid[:] = 1.0 if valid is None else valid if valid.dtype.kind == 'b' else valid.astype(bool)
-        if np.vdot(self._row, self._zeros) != 0.0:  # zero times what is not finite is NaN
+        if self._row.dot(self._zeros) != 0.0:  # zero times what is not finite is NaN
             if not np.isfinite(self._row[:3 * self._n]).all():
                 return False
             unknown = ~np.isfinite(self._pressure)
             self._pressure[unknown] = self._valid[unknown] = 0.0
         self._run(self._bindings[self._turn])
-        self._turn = 1 - self._turn
+        self._last = self._turn
+        self._turn += 1
+        if self._turn == len(self._bindings):
+            self._turn = 0
+            if self._rows is not None:
+                self._rows.carry_back()
         return True
+
+    @property
+    def in_place(self) -> bool:
+        """Whether past observations are read where they lie, see :mod:`allegro_ai.windows`."""
+        return self._rows is not None
 
     def finite(self) -> bool:
         """Whether the action of the last step is; if not, there is no target."""
-        return bool(np.vdot(self._flat_action, self._no_action) == 0.0)  # zero times what is not finite is NaN
+        return bool(self._flat_action.dot(self._no_action) == 0.0)  # zero times what is not finite is NaN
 
     @property
     def target(self) -> Float:
         """Target of the last step, rad, (1, n_joints), in memory that the step after the next overwrites."""
-        target: Float = self._targets[1 - self._turn]
+        target: Float = self._targets[self._last % 2]
         return target
 
     def seen(self) -> Seen:
         """What the policy saw in the last step."""
-        return Seen(self._seen.copy(), self._places)
+        return Seen(self._seen[self._last % len(self._seen)].copy(), self._places)
 
     def worst_kpa(self) -> float:
         """Highest pressure of a fingertip in the last step, kPa; 0 without touch."""
-        return max(self._worst.item(), 0.0)
+        return max(float(self._worst), 0.0)
 
     def score(self) -> float:
         """Distance of the last step from the training data, as :meth:`allegro_ai.ood.OodModel.score`."""
