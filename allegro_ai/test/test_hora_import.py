@@ -10,6 +10,7 @@ torch.set_num_threads(1)
 
 from allegro_ai.cli import main  # noqa: E402
 from allegro_ai.evidence.hora_torch import Deployment  # noqa: E402
+from allegro_ai.fused_step import fuse  # noqa: E402
 from allegro_ai.grasp import Phase  # noqa: E402
 from allegro_ai.grasp_loop import MS, GraspLoop, JointSample  # noqa: E402
 from allegro_ai.importing.hora import import_hora  # noqa: E402
@@ -151,3 +152,41 @@ def test_weights_that_run_code_are_not_run(tmp_path):
     with pytest.raises(BundleError, match='nothing in it was run'):
         import_hora(tmp_path / 'model.ckpt', tmp_path / 'bundle', HAND)
     assert not (tmp_path / 'exploded').exists()
+
+
+@pytest.mark.parametrize('adaptive', [True, False])
+def test_whole_steps_equal_plain_torch_through_episodes_and_held_ticks(tmp_path, adaptive):
+    peer = Deployment(adaptive=adaptive)
+    bundle = import_hora(peer.save(tmp_path / 'model.ckpt'), tmp_path / 'bundle', HAND, accept_gains=True)
+    policy, now, rng = bundle.policy(), 1_000 * PERIOD, np.random.default_rng(4)
+    fused, reason = fuse(bundle, policy)
+    assert fused is not None, reason
+    assert fused.in_place, 'no stack is made for a policy of this kind'
+    loop, runs, run = GraspLoop(bundle, policy, lambda: now, fused=fused), [], fused.run
+    fused.run = lambda *args: runs.append(run(*args)) or runs[-1]
+    for episode in range(3):
+        peer = Deployment(adaptive=adaptive)
+        position, previous, steps = loop.controller.start_pose + 0.05 * episode, None, 0
+        loop.request('grasp')
+        while steps < 150:
+            tick = loop.tick(JointSample(now - 5 * MS, position.copy()), None)
+            loop.issued(now)
+            assert tick.phase != Phase.HOLD, loop.reason
+            now += PERIOD
+            if tick.action is not None:
+                steps += 1
+                assert np.abs(tick.target - peer.step(position, previous)).max() < 1e-5
+                peer.follow(tick.target)
+                if rng.random() < 0.1:  # no new joint state: the same target again, and no step
+                    again = loop.tick(JointSample(now - PERIOD - 5 * MS, position.copy()), None)
+                    assert again.action is None
+                    np.testing.assert_array_equal(again.target, tick.target)
+            previous = tick.target
+            position = position + 0.7 * (tick.target - position) + rng.normal(0, 0.02, 16)
+            position = np.clip(position, HAND.lower, HAND.upper)
+        loop.request('hold', 'enough')
+        loop.tick(JointSample(now - 5 * MS, position.copy()), None)
+        loop.issued(now)
+        now += PERIOD
+    assert len(runs) == 3 * 149
+    assert all(runs)

@@ -151,10 +151,11 @@ def _statistics(network: HoraNetwork, order: NDArray[np.intp]) -> dict[str, NDAr
     middle, half = (np.array(hora.UPPER) + hora.LOWER) / 2, (np.array(hora.UPPER) - hora.LOWER) / 2
     mean, std = network.mean[-hora.FRAME:], np.sqrt(network.variance[-hora.FRAME:])
     angle, target = slice(0, hora.JOINTS), slice(hora.JOINTS, hora.FRAME)
-    centre = np.concatenate([(middle + half * mean[angle])[back], mean[target][back]])
-    scale = np.concatenate([(half * std[angle])[back], std[target][back]])
+    centre = {'joint_position': (middle + half * mean[angle])[back], 'joint_target': mean[target][back]}
+    scale = {'joint_position': (half * std[angle])[back], 'joint_target': std[target][back]}
     floor = ood.FLOOR['joint_position']
-    return {'terms': np.array(INPUTS), 'mean': centre, 'scale': np.maximum(scale, floor), 'whiten': np.eye(hora.FRAME)}
+    return {'terms': np.array(INPUTS), 'mean': np.concatenate([centre[name] for name in INPUTS]),
+            'scale': np.maximum(np.concatenate([scale[name] for name in INPUTS]), floor), 'whiten': np.eye(hora.FRAME)}
 
 
 class _Original:
@@ -170,7 +171,7 @@ class _Original:
 
     def act(self, observation: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Actions in canonical order; the first frame fills the history."""
-        frame = [observation[name][:, self._order].astype(np.float64) for name in INPUTS]
+        frame = [observation[name][:, self._order].astype(np.float64) for name in ('joint_position', 'joint_target')]
         steps = self._network.steps
         self._past = [*self._past, frame][-steps:] if self._past else [frame] * steps
         angle, target = (np.stack(values, axis=1) for values in zip(*self._past, strict=True))

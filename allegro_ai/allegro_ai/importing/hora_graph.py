@@ -28,7 +28,8 @@ from allegro_ai.importing.hora_network import (
 Float = NDArray[np.float64]
 
 OPSET = 17
-INPUTS = ('joint_position', 'joint_target')
+INPUTS = ('joint_target', 'joint_position')
+"""In the order in which the node has them side by side."""
 
 
 class _Writer:
@@ -56,16 +57,11 @@ def build_graph(network: HoraNetwork, order: NDArray[np.intp]) -> onnx.ModelProt
         order: canonical index of each joint in HORA's order, see :func:`hora_network.joint_order`.
     """
     w = _Writer()
-    frame = np.concatenate([np.argsort(order), JOINTS + np.argsort(order)])
+    frame = np.concatenate([JOINTS + np.argsort(order), np.argsort(order)])
     w.constant('low', np.array(-BOUND))
     w.constant('high', np.array(BOUND))
     frames = w.node('Concat', [*INPUTS], 'frames', axis=2)
-    seen = frames
-    if network.adaptive:
-        w.constant('lag.start', np.array([network.steps - LAGS], dtype=np.int64))
-        w.constant('lag.end', np.array([network.steps], dtype=np.int64))
-        w.constant('lag.axis', np.array([1], dtype=np.int64))
-        seen = w.node('Slice', [frames, 'lag.start', 'lag.end', 'lag.axis'], 'lag')
+    seen = _cut(w, frames, network.steps - LAGS, network.steps, 'lag')
     seen = w.node('Reshape', [seen, w.constant('lag.shape', np.array([-1, OBSERVATION], dtype=np.int64))], 'seen')
     lags = np.concatenate([lag * FRAME + frame for lag in range(LAGS)])
     columns = lags
@@ -91,6 +87,12 @@ def build_graph(network: HoraNetwork, order: NDArray[np.intp]) -> onnx.ModelProt
                              ir_version=10)
 
 
+def _cut(w: _Writer, frames: str, begin: int, end: int, name: str) -> str:
+    start, stop, axis = (w.constant(f'{name}.{what}', np.array([value], dtype=np.int64))
+                         for what, value in (('start', begin), ('end', end), ('axis', 1)))
+    return w.node('Slice', [frames, start, stop, axis], name)
+
+
 def _normal(w: _Writer, x: str, mean: Float, variance: Float, places: NDArray[np.intp], name: str) -> str:
     """Statistics of frames (…, 32 n) in HORA's order, for values in canonical order whose angles are in rad."""
     middle, half = (np.array(UPPER) + LOWER) / 2, (np.array(UPPER) - LOWER) / 2
@@ -107,13 +109,15 @@ def _latent(w: _Writer, network: HoraNetwork, frames: str, frame: NDArray[np.int
     """What stage 2 estimates from the history. Convolutions are products over gathered windows: half as dear here."""
     assert network.history_mean is not None
     assert network.history_variance is not None
-    x = _normal(w, frames, network.history_mean, network.history_variance, frame, 'history')
+    steps = _read(network)
+    x = _cut(w, frames, 0, steps, 'past')
+    x = _normal(w, x, network.history_mean[:steps], network.history_variance[:steps], frame, 'history')
     x = w.node('Reshape', [x, w.constant('one_by_one', np.array([-1, FRAME], dtype=np.int64))], 'each_frame')
     for layer in network.layers('adapt_tconv.channel_transform'):
         weight = network.weights[f'{layer}.weight']
         x = _gemm(w, x, weight[:, frame] if layer.endswith('.0') else weight, network.weights[f'{layer}.bias'], layer)
         x = w.node('Relu', [x], f'{layer}.relu')
-    steps, width = network.steps, network.weights[f'{layer}.weight'].shape[0]
+    width = network.weights[f'{layer}.weight'].shape[0]
     for layer, stride in zip(network.layers('adapt_tconv.temporal_aggregation'), STRIDES, strict=True):
         kernel = network.weights[f'{layer}.weight']
         reach = kernel.shape[2]
@@ -132,6 +136,15 @@ def _latent(w: _Writer, network: HoraNetwork, frames: str, frame: NDArray[np.int
     weight = weight.reshape(-1, width, steps).transpose(0, 2, 1).reshape(weight.shape)  # it expects channels first
     x = _gemm(w, x, weight, network.weights[f'{name}.bias'], name)
     return w.node('Tanh', [x], 'latent')
+
+
+def _read(network: HoraNetwork) -> int:
+    """How many of the frames, from the oldest, the convolutions reach."""
+    kernels = [network.weights[f'{layer}.weight'] for layer in network.layers('adapt_tconv.temporal_aggregation')]
+    frames: int = network.weights['adapt_tconv.low_dim_proj.weight'].shape[1] // len(kernels[-1])
+    for kernel, stride in zip(reversed(kernels), reversed(STRIDES), strict=True):
+        frames = (frames - 1) * stride + kernel.shape[2]
+    return frames
 
 
 def _gemm(w: _Writer, x: str, weight: Float, bias: Float, name: str) -> str:
