@@ -157,7 +157,8 @@ class GraspLoop:
             self._serve_requests(None, problem, events)
             self._relax(events)
             return Tick(self.phase, events=events)
-        self._serve_requests(joints.position[None], '', events)
+        if self._requests:
+            self._serve_requests(joints.position[None], '', events)
         previous = self._issued if self.mode != 'shadow' else None
         self._repeats = joints.stamp_ns == self._last_stamp or (previous is not None and joints.stamp_ns <= previous)
         if self._repeats:
@@ -170,7 +171,6 @@ class GraspLoop:
     def _decide(
         self, now: int, joints: JointSample, touch: TouchSample | None, followed: Float | None, events: list[str],
     ) -> Tick:
-        position = joints.position[None]
         last_target = self.controller.target if followed is None else followed[None]
         fresh = self._fresh_touch(now, touch)
         if fresh is None and self._touch_used:
@@ -180,6 +180,7 @@ class GraspLoop:
         whole = self.fused is not None and self._number > 0 and self.phase == Phase.RUN
         if whole and (decided := self._decide_fused(now, joints, last_target[0], fresh, events)) is not None:
             return decided
+        position = joints.position[None]
         try:
             observation = self.builder.update(
                 joints.stamp_ns, position, last_target, None if fresh is None else fresh.pressure[None],
