@@ -81,11 +81,10 @@ class GraspLoop:
         self._limits = {'pressure': 0, 'ood': 0, 'slow': 0}
         self._last_stamp: int | None = None
         self._issued: int | None = None
-        self._repeats = False
         self._action = np.zeros_like(self.controller.target)
         self._held_s = 0.0
         self._number = 0
-        self._warned = False
+        self._warned = self._repeats = False
         self.reason = ''
         self.score = 0.0
         self.counts = dict.fromkeys(('ticks', 'skipped', 'repeated', 'touch_masked', 'inferences', 'holds'), 0)
@@ -180,10 +179,9 @@ class GraspLoop:
         whole = self.fused is not None and self._number > 0 and self.phase == Phase.RUN
         if whole and (decided := self._decide_fused(now, joints, last_target[0], fresh, events)) is not None:
             return decided
-        position = joints.position[None]
         try:
             observation = self.builder.update(
-                joints.stamp_ns, position, last_target, None if fresh is None else fresh.pressure[None],
+                joints.stamp_ns, joints.position[None], last_target, None if fresh is None else fresh.pressure[None],
                 None if fresh is None else fresh.valid[None], last_action=self._action)
         except ObservationError as error:
             self._hold(str(error), events)
@@ -201,7 +199,7 @@ class GraspLoop:
         action = self._infer(observation, result) if self.phase == Phase.RUN else None
         phase = self.phase
         try:
-            target = self.controller.step(self._period_s, position, None if action is None else action)
+            target = self.controller.step(self._period_s, joints.position[None], None if action is None else action)
         except CommandRefused as error:
             self._hold(str(error), events)
             target = self.controller.target
