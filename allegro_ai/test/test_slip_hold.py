@@ -31,3 +31,8 @@ def test_an_object_that_falls_slips():
         for share in (1.0, 0.0))
     assert held.mean() < 0.1
     assert np.flatnonzero(fallen).size > held.sum()
+
+
+def test_a_detector_that_needs_the_answer_of_another_task_says_nothing():
+    actor, oracle = Entrant('actor', 'open_loop', {'share': 0.5}), Entrant('oracle', 'slip_oracle')
+    assert run_hold('v5_sense', 'right', actor, oracle, [9], 'L0', 'train') == []

@@ -72,10 +72,12 @@ class Observer:
 def run_hold(
     model: str, side: str, actor: Entrant, detector: Entrant, seeds: Sequence[int], level: str, object_set: str
 ) -> list[Words]:
-    """Run some episodes of TactileHold in this process."""
+    """Run some episodes of TactileHold in this process; none when the detector sees what this task does not show."""
     hand = load_hand(model, side)
-    listener = Listener(make_policy(hand, actor.policy, actor.arguments),
-                        make_policy(hand, detector.policy, detector.arguments))
+    listening = make_policy(hand, detector.policy, detector.arguments)
+    if getattr(listening, 'privileged', False):
+        return []
+    listener = Listener(make_policy(hand, actor.policy, actor.arguments), listening)
     observer = Observer(listener, len(seeds))
     TactileHold(hand, episodes(hand, seeds, level, object_set)).run(listener, watch=observer)
     return [(np.array(said, np.float32), np.array(truth, bool))
