@@ -69,7 +69,7 @@ class Recent:
 
     def __init__(self, size: int = 4096) -> None:
         """Keep the last ``size`` values."""
-        self._values = np.zeros(size)
+        self._values = [0.0] * size
         self.count = 0
 
     def add(self, value: float) -> None:

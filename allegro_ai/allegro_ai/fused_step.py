@@ -77,7 +77,7 @@ class FusedStep:
         n, cells = len(bundle.model.joints), len(bundle.model.taxels)
         # Target, position, position before, pressures: what has to be finite lies in one row.
         row = np.zeros(3 * n + cells)
-        self._row, self._zeros, self._n = row, np.zeros_like(row), n
+        self._row, self._zeros, self._n, self._shape = row, np.zeros_like(row), n, (n,)
         self._target, self._position, self._before, self._pressure = np.split(row, [n, 2 * n, 3 * n])
         self._valid = np.zeros(cells)
         shared = {names.NEWER: row[:2 * n], names.OLDER: row[n:3 * n], names.LAST_TARGET: self._target,
@@ -109,7 +109,8 @@ class FusedStep:
         self._states = {state['name'] for state in bundle.contract['runtime']['state']}
         self._stacks = {past: past.removeprefix(names.PAST) for past in made.stacks}
         self._turn, self._last, self._seen = 0, 1, self._buffers[names.SEEN]
-        self._distance = self._buffers[names.DISTANCE][0]
+        self._deviation = self._buffers[names.DEVIATION][0][0]
+        self._tips = names.WORST in self._buffers
         self._worst = self._buffers.get(names.WORST, (np.zeros(()),))[0]
         self._targets = self._buffers[made.memory[names.TARGET]]
         self.action: Array32 = self._buffers[bundle.contract['output']['name']][0]
@@ -176,7 +177,7 @@ class FusedStep:
             False, with nothing computed, for joint values that are not finite and for wrong shapes: the numpy path
             then says what is wrong.
         """
-        if position.shape != self._target.shape or last_target.shape != self._target.shape:
+        if position.shape != self._shape or last_target.shape != self._shape:
             return False
         if self._moves:
             self._before[:] = self._position
@@ -190,7 +191,7 @@ class FusedStep:
         elif self._touches:
             self._pressure[:] = pressure
             self._valid[:] = 1.0 if valid is None else valid if valid.dtype.kind == 'b' else valid.astype(bool)
-        if self._row.dot(self._zeros) != 0.0:  # zero times what is not finite is NaN
+        if np.vdot(self._row, self._zeros):  # zero times what is not finite is NaN, which is true; dot would warn
             if not np.isfinite(self._row[:3 * self._n]).all():
                 return False
             unknown = ~np.isfinite(self._pressure)
@@ -211,7 +212,7 @@ class FusedStep:
 
     def finite(self) -> bool:
         """Whether the action of the last step is; if not, there is no target."""
-        return bool(self._flat_action.dot(self._no_action) == 0.0)  # zero times what is not finite is NaN
+        return not np.vdot(self._flat_action, self._no_action)  # zero times what is not finite is NaN, which is true
 
     @property
     def target(self) -> Float:
@@ -225,11 +226,11 @@ class FusedStep:
 
     def worst_kpa(self) -> float:
         """Highest pressure of a fingertip in the last step, kPa; 0 without touch."""
-        return max(float(self._worst), 0.0)
+        return max(float(self._worst), 0.0) if self._tips else 0.0
 
     def score(self) -> float:
         """Distance of the last step from the training data, as :meth:`allegro_ai.ood.OodModel.score`."""
-        return math.sqrt(self._distance.item() / self._elements)
+        return math.sqrt(np.vdot(self._deviation, self._deviation) / self._elements)
 
 
 def fuse(bundle: Bundle, policy: Policy) -> tuple[FusedStep | None, str]:

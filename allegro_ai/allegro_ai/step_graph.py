@@ -39,13 +39,13 @@ from allegro_ai.windows import Window, read_in_place
 
 PREFIX = 'step.'
 OPSETS = range(13, 18)
-"""Operator sets whose Clip, Max and ReduceSumSquare take what is written here."""
+"""Operator sets whose Clip, Max and ReduceMax take what is written here."""
 
 POSITION, LAST_TARGET, NEWER, OLDER = 'step.position', 'step.last_target', 'step.newer', 'step.older'
 PRESSURE, VALID, GRIP, GRAVITY, UPRIGHT = 'step.pressure', 'step.valid', 'step.grip', 'step.gravity', 'step.upright'
 REFERENCE, TARGET, LAST_ACTION = 'step.reference', 'step.target', 'step.last_action'
 TIP, KNOWN, CONTACT, TRACE = 'step.tip', 'step.known', 'step.contact', 'step.trace'
-SEEN, WORST, DISTANCE = 'step.seen', 'step.worst', 'step.distance'
+SEEN, WORST, DEVIATION = 'step.seen', 'step.worst', 'step.deviation'
 NEXT, PAST, STACK, WINDOW = 'step.next.', 'step.past.', 'step.stack.', 'step.window.'
 
 TIP_PRESSURE, SQUASHED, MOVED = 'tactile_tip_pressure', 'squashed', 'moved'
@@ -62,7 +62,7 @@ class StepGraph:
         stacks: input of past observations to the output of which all but the oldest are its next value.
         windows: input to the past observations that it is; then there are no stacks, and :data:`SEEN` is the newest.
         seen: observation term to its columns of the output :data:`SEEN`.
-        elements: numbers that :data:`DISTANCE` is the sum of squares of.
+        elements: of the observation that :data:`DEVIATION` judges.
     """
 
     model: bytes
@@ -315,19 +315,20 @@ class _StepWriter:
         return whole
 
     def _score(self, exact: str, columns: Sequence[slice], width: int, arrays: Mapping[str, Any]) -> None:
-        """Squared distance from the training data, as :class:`allegro_ai.ood.OodModel`; other columns weigh zero."""
+        """What the distance from the training data, :class:`allegro_ai.ood.OodModel`, is the length of."""
         whiten = arrays['whiten'] / arrays['scale'][:, None]
         spread = np.zeros((width, len(whiten)))
         spread[np.concatenate([np.arange(place.start, place.stop) for place in columns])] = whiten
-        rows, ends = np.nonzero(spread)
+        (rows, ends), entries = np.nonzero(spread), len(whiten)
         if len(set(ends)) == len(ends) and len(set(rows)) == len(rows):  # uncorrelated: no need of a product
-            centre = np.zeros(width)
+            centre, entries = np.zeros(width), width
             centre[np.concatenate([np.arange(place.start, place.stop) for place in columns])] = arrays['mean']
             difference = self._op('Sub', exact, self._constant(centre[None]))
-            normal = self._op('Mul', difference, self._constant(spread.sum(axis=1)[None]))
+            normal = self._op('Mul', difference, self._constant(spread.sum(axis=1)[None]), output=DEVIATION)
         else:
-            normal = self._op('Gemm', exact, self._constant(spread), self._constant(-arrays['mean'] @ whiten))
-        self._output(self._op('ReduceSumSquare', normal, output=DISTANCE, keepdims=0), TensorProto.DOUBLE)
+            normal = self._op('Gemm', exact, self._constant(spread), self._constant(-arrays['mean'] @ whiten),
+                              output=DEVIATION)
+        self._output(normal, TensorProto.DOUBLE, 1, entries)
 
     def _decode(self, action: str) -> None:
         """As :meth:`allegro_ai.action.ActionMapper.to_target`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +14,14 @@ from allegro_ai.grasp import Phase
 Float = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class JointSample:
+class JointSample(NamedTuple):
     """Newest joint state: stamp (ns) and position (rad, (n_joints,))."""
 
     stamp_ns: int
     position: Float
 
 
-@dataclass(frozen=True, slots=True)
-class TouchSample:
+class TouchSample(NamedTuple):
     """Newest touch: stamp (ns), pressure (Pa, (n_taxels,)) and which of it can be trusted."""
 
     stamp_ns: int

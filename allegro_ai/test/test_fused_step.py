@@ -187,6 +187,18 @@ def test_bad_measurements_hold_as_ever(bundles, fault, reason):
     np.testing.assert_array_equal(pair.loops[0].controller.target, frozen)
 
 
+@pytest.mark.filterwarnings('error')
+def test_infinite_numbers_are_dealt_with_without_a_warning(bundles):
+    pair = Pair(bundles['structured']).until_run()
+    pair.tick(np.where(np.arange(TAXELS) % 3, 3e3, np.inf))
+    assert pair.loops[0].phase == Phase.RUN
+    pair.tick(position=np.full(N, np.inf))
+    assert 'NaN or infinite' in pair.loops[0].reason
+    pair = Pair(bundles['structured']).until_run()
+    pair.step.action[0, 3] = np.inf
+    assert not pair.step.finite()
+
+
 def test_limits_hold_as_ever(bundles):
     pair = Pair(bundles['structured']).until_run()
     for _ in range(60):
