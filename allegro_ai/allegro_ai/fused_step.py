@@ -30,7 +30,7 @@ TOLERANCE = 1e-6
 a target, rad; of a score, relative."""
 
 _TYPES = {'tensor(double)': np.float64, 'tensor(float)': np.float32, 'tensor(int64)': np.int64}
-_WALKS, _STEPS = 3, 40
+_WALKS, _STEPS = 3, 60
 
 
 class Seen(Mapping[str, Array32]):
@@ -104,7 +104,7 @@ class FusedStep:
                 self._buffers[name] = [rows.window(turn, window) for turn in range(rows.turns)]
         self._bindings = [self._bound(session, turn) for turn in range(len(self._buffers[names.SEEN]))]
         self._run = session.run_with_iobinding
-        self._names, self._places, self._elements = names, made.seen, made.elements
+        self._names, self._places, self._elements, self._within = names, made.seen, made.elements, made.within
         self._moves, self._touches = names.OLDER in self._buffers, names.VALID in self._buffers
         self._states = {state['name'] for state in bundle.contract['runtime']['state']}
         self._stacks = {past: past.removeprefix(names.PAST) for past in made.stacks}
@@ -126,6 +126,17 @@ class FusedStep:
                 place = buffers[turn % len(buffers)].ctypes.data
                 bind(value.name, 'cpu', 0, _TYPES[value.type], value.shape, place)
         return binding
+
+    def takes(self, target: Float) -> bool:
+        """Whether it can go on from a target, rad, (1, n_joints).
+
+        Limits that cannot act from within the bounds of the policy are not computed. A hand that begins outside of them
+        is led inside by the numpy path, which computes all of them; from there no step leads out.
+        """
+        if self._within is None:
+            return True
+        low, high = self._within
+        return bool(((target >= low) & (target <= high)).all())
 
     def begin(
         self, builder: ObservationBuilder, controller: GraspController, policy: GraphPolicy, last_action: Float,
@@ -270,19 +281,21 @@ def check(step: FusedStep, bundle: Bundle, policy: GraphPolicy, seed: int = 0) -
         position = rng.uniform(model.lower, model.upper)
         controller.start(Phase.RUN, position[None])
         action: Float = np.zeros((1, len(model.joints)))
+        begun = False
         for number in range(_STEPS):
             position = np.clip(position + rng.normal(0.0, 0.02, position.shape), model.lower, model.upper)
             pressure, valid = _touch(rng, len(model.taxels))
             last = controller.target
-            if number:
+            if begun:
                 step.run(position, last[0], pressure, valid)
             seen = builder.update(number, position[None], last, None if pressure is None else pressure[None],
                                   None if valid is None else valid[None], last_action=action)
             answer = policy.act(seen)
             action = np.clip(np.array(answer, dtype=np.float64), -1.0, 1.0)
             target = controller.step(bundle.period_s, position[None], action)
-            if not number:
-                step.begin(builder, controller, policy, action)
+            if not begun:
+                if begun := step.takes(controller.target):
+                    step.begin(builder, controller, policy, action)
                 continue
             found = step.seen()
             pairs = {**{name: (found[name], seen[name]) for name in bundle.inputs},
@@ -296,6 +309,8 @@ def check(step: FusedStep, bundle: Bundle, policy: GraphPolicy, seed: int = 0) -
                 if largest > 1.0:
                     raise BundleError(f'the whole step differs from the numpy path in {name} by {off:.2g}, allowed '
                                       f'{TOLERANCE:g}')
+        if not begun:
+            raise BundleError(f'the numpy path leads no target into the bounds of the policy in {_STEPS} steps')
     return largest
 
 

@@ -85,8 +85,7 @@ class GraspLoop:
         self._held_s = 0.0
         self._number = 0
         self._warned = self._repeats = False
-        self.reason = ''
-        self.score = 0.0
+        self.reason, self.score = '', 0.0
         self.counts = dict.fromkeys(('ticks', 'skipped', 'repeated', 'touch_masked', 'inferences', 'holds'), 0)
         self.latency_ms, self.cpu_ms = Recent(), Recent()
         self.cpu_total_s = self._cpu_s = 0.0
@@ -176,7 +175,8 @@ class GraspLoop:
             self.counts['touch_masked'] += 1
             if self.bundle.touch_required and self.phase in _MOVING:
                 self._hold('touch is required and missing', events)
-        whole = self.fused is not None and self._number > 0 and self.phase == Phase.RUN
+        whole = self.fused is not None and self._number > 0 and self.phase == Phase.RUN and (
+            self._fusing or self.fused.takes(self.controller.target))
         if whole and (decided := self._decide_fused(now, joints, last_target[0], fresh, events)) is not None:
             return decided
         try:

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import onnx
 from allegro_description.errors import BundleError
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from allegro_ai.affine import fold
@@ -36,6 +37,8 @@ from allegro_ai.bundle import Bundle
 from allegro_ai.observation import GRIP_CLASSES, PA_PER_KPA, terms
 from allegro_ai.ood import HALF_PRESSURE_KPA
 from allegro_ai.windows import Window, read_in_place
+
+Float = NDArray[np.float64]
 
 PREFIX = 'step.'
 OPSETS = range(13, 18)
@@ -63,6 +66,7 @@ class StepGraph:
         windows: input to the past observations that it is; then there are no stacks, and :data:`SEEN` is the newest.
         seen: observation term to its columns of the output :data:`SEEN`.
         elements: of the observation that :data:`DEVIATION` judges.
+        within: lowest and highest target, rad, (n_joints,) each, from which this graph is right; None: from any.
     """
 
     model: bytes
@@ -71,6 +75,7 @@ class StepGraph:
     windows: Mapping[str, Window]
     seen: Mapping[str, slice]
     elements: int
+    within: tuple[Float, Float] | None
 
 
 def build_step_graph(bundle: Bundle, graph: bytes, *, folded: bool = True) -> StepGraph:
@@ -109,6 +114,7 @@ class _StepWriter:
         self._memory: dict[str, str] = {}
         self._stacks: dict[str, str] = {}
         self._windows: dict[str, Window] = {}
+        self._within: tuple[Float, Float] | None = None
         self._made: dict[str, str] = {}
 
     # Pieces -----------------------------------------------------------------------------------------------------
@@ -264,7 +270,7 @@ class _StepWriter:
         self._policy_part(seen, width, places)
         self._decode(bundle.contract['output']['name'])
         return StepGraph(self._serialised(), self._memory, self._stacks, self._windows,
-                         {name: places[name] for name in bundle.inputs}, len(arrays['mean']))
+                         {name: places[name] for name in bundle.inputs}, len(arrays['mean']), self._within)
 
     def _columns(self, x: str, place: slice) -> str:
         begin, end = (self._constant([v], np.int64) for v in (place.start, place.stop))
@@ -338,15 +344,21 @@ class _StepWriter:
         clipped = self._op('Cast', action, output=_next(LAST_ACTION), to=TensorProto.DOUBLE)
         if LAST_ACTION in self._inputs:
             self._remember(LAST_ACTION, clipped, n)
-        before = self._input(TARGET, n)
+        before, step = self._input(TARGET, n), mapper.rate_limit * self._bundle.period_s
+        if self._folded and mapper.incremental and mapper.bounds is not None and (mapper.scale <= step).all():
+            # From within the bounds of the policy, which lie within those of the joints, no other limit can act.
+            self._within = mapper.bounds
         change = self._op('Mul', clipped, self._constant(mapper.scale))
         if not mapper.incremental or mapper.bounds is not None:
             wanted = self._op('Add', before if mapper.incremental else self._input(REFERENCE, n), change)
             if mapper.bounds is not None:
                 wanted = self._op('Max', wanted, self._constant(mapper.bounds[0]))
-                wanted = self._op('Min', wanted, self._constant(mapper.bounds[1]))
+                wanted = self._op('Min', wanted, self._constant(mapper.bounds[1]),
+                                  output=_next(TARGET) if self._within is not None else '')
+            if self._within is not None:
+                self._remember(TARGET, wanted, n)
+                return
             change = self._op('Sub', wanted, before)
-        step = mapper.rate_limit * self._bundle.period_s
         target = self._op('Add', before, self._op('Clip', change, self._constant(-step), self._constant(step)))
         target = self._op('Max', target, self._constant(model.lower))
         target = self._op('Min', target, self._constant(model.upper), output=_next(TARGET))

@@ -1,6 +1,7 @@
 """A network of the peer's architecture, imported, does what a plain torch evaluation of the same weights does."""
 
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -190,3 +191,38 @@ def test_whole_steps_equal_plain_torch_through_episodes_and_held_ticks(tmp_path,
         now += PERIOD
     assert len(runs) == 3 * 149
     assert all(runs)
+
+
+def test_a_hand_outside_the_bounds_is_led_inside_before_whole_steps_begin(bundle):
+    """The whole step computes no limit that cannot act, so it must not begin where one does."""
+    action, joint = bundle.contract['action'], 5
+    upper = np.array(action['upper_rad'])
+    upper[joint] = bundle.controller().start_pose[joint] - 0.2
+    narrow = replace(bundle, contract={**bundle.contract, 'action': {**action, 'upper_rad': upper.tolist()}})
+    now, policies = 1_000 * PERIOD, [narrow.policy(), narrow.policy()]
+    fused, reason = fuse(narrow, policies[0])
+    assert fused is not None, reason
+    loops = [GraspLoop(narrow, policy, lambda: now, fused=f) for policy, f in zip(policies, (fused, None), strict=True)]
+    run, runs, before, rng = fused.run, [], [], np.random.default_rng(5)
+    fused.run = lambda *args: runs.append(loops[0].controller.target[0, joint]) or run(*args)
+    position, targets = loops[0].controller.start_pose.copy(), []
+    for loop in loops:
+        loop.request('grasp')
+    while len(targets) < 80:
+        ticks = [loop.tick(JointSample(now - 5 * MS, position.copy()), None) for loop in loops]
+        for loop in loops:
+            loop.issued(now)
+        np.testing.assert_allclose(ticks[0].target, ticks[1].target, rtol=0, atol=1e-6)
+        if ticks[0].action is not None:
+            targets.append(ticks[0].target)
+            if not runs:
+                before.append(ticks[0].target[joint])
+        position = np.clip(ticks[0].target + rng.normal(0, 0.02, 16), HAND.lower, HAND.upper)
+        now += PERIOD
+    assert loops[0].phase == loops[1].phase == Phase.RUN
+    step = narrow.controller().mapper.rate_limit * narrow.period_s
+    assert len(before) >= 0.2 / step, 'the rate limit led it inside'
+    assert np.abs(np.diff(targets, axis=0)).max() <= step + 1e-9
+    assert len(runs) == 80 - len(before)
+    assert max(runs) <= upper[joint] + 1e-9, 'no whole step from outside'
+    assert (np.array(targets)[len(before):] <= upper + 1e-9).all()
