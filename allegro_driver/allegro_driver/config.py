@@ -67,8 +67,9 @@ class ControlConfig:
         '(A bound of power is not possible: no hand reports its supply voltage)',
         unit='mA', low=0.0, high=100000.0, live=True)
     confirmed: str = parameter(
-        '', 'names, separated by commas, of what was checked on this very hand because no source settles it; without '
-        'those that its description asks for there is no torque', live=True)
+        '', 'what was checked on this very hand because no source settles it, names separated by commas; NAME@SERIAL '
+        'holds for the hand with that serial number only, NAME for any. Without those that its description asks for '
+        'there is no torque', live=True)
     allow_unknown_side: bool = parameter(
         False, 'enable a hand whose serial number does not tell left from right; look at the hand first')
     realtime: str = parameter(

@@ -28,7 +28,7 @@ from allegro_driver.exits import OrderlyExit
 from allegro_driver.hardware.base import AlarmKind, Hardware
 from allegro_driver.loop import LoopReport, LoopStatistics
 from allegro_driver.outlet import Outlet
-from allegro_driver.permission import check_mode, check_torque
+from allegro_driver.permission import check_mode, check_torque, read_confirmed
 from allegro_driver.realtime import PunctualProcess, prepare_thread
 from allegro_driver.request_queue import LONGEST_S, RequestQueue
 from allegro_driver.status import HandStatus
@@ -49,12 +49,14 @@ class Hand:
 
         Raises:
             ConfigError: a limit or a control mode that the hand does not allow.
+            UnknownName: something confirmed that this hand does not ask for.
         """
         self.hardware, self.model = hardware, model
         self.statistics = LoopStatistics(hardware.period_s)
         self._config = config or ControlConfig()
         self._stale_s = self._config.patience_s(hardware.period_s)
         check_mode(hardware, model, self._config)
+        read_confirmed(model, self._config.confirmed)
         self._governor = Governor(model, self._config, hardware.period_s, hardware.settle_s)
         self._motions: MotionPlanner | None = None
         self._outlet = Outlet(hardware, len(model.joints))
@@ -132,9 +134,11 @@ class Hand:
 
         Raises:
             ConfigError: a limit or a control mode that the hand does not allow; nothing changes.
+            UnknownName: something confirmed that this hand does not ask for; nothing changes.
             CommandRefused: another control mode while torque flows; nothing changes.
         """
         check_mode(self.hardware, self.model, config)
+        read_confirmed(self.model, config.confirmed)
         self._governor.configure(config)
         self._config = config
 

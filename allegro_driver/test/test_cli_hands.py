@@ -51,6 +51,26 @@ def test_pose_and_motions_move_and_end_without_torque(name, wire, capsys):
         assert not body.applied.any()
 
 
+@pytest.mark.parametrize('words', [
+    ['pose', 'home', '--speed', '3', '--hold', '0.1'], ['play', 'home', '--seconds', '0.1']])
+def test_what_a_left_hand_asks_for_can_be_confirmed_on_the_command_line(words, capsys):
+    with running_emulator(model='v5_sense', side='left') as emulator:
+        body = emulator.firmware.body
+        words = [*words[:2], emulator.address, '--side', 'left', '--yes', '--stale', '0.5', *words[2:]]
+        assert main(words) == 2
+        said = capsys.readouterr().err
+        value = f'thumb_sign@{emulator.firmware.serial}'
+        assert f'add --confirmed {value}' in said
+        assert 'joint_12_0 must fall' in said
+        assert 'parameter' not in said
+        assert main([*words, '--confirmed', 'thumb_sign@5SBL9999']) == 2
+        assert main([*words, '--confirmed', 'thumb_sing']) == 2
+        assert 'known: thumb_sign' in capsys.readouterr().err
+        assert not body.applied.any()
+        assert main([*words, '--confirmed', value]) == 0
+        assert 'torque off now' in capsys.readouterr().out
+
+
 def test_monitor_shows_temperatures_where_a_hand_tells_them(capsys):
     with running_emulator(model='v4', wire='slcan') as emulator:
         assert main(['monitor', emulator.address, '--model', 'v4', '--seconds', '0.8', '--stale', '0.5']) == 0

@@ -14,6 +14,7 @@ from allegro_driver.control.safety import State
 from allegro_driver.diagnosis import ERROR, OK, WARN, diagnose
 from allegro_driver.hand import Hand
 from allegro_driver.hardware.base import Identity
+from allegro_driver.permission import Unconfirmed
 from stand_in import StandIn
 from wire_hand import wait_until
 
@@ -287,8 +288,10 @@ def test_all_currents_together_stay_within_the_budget_and_it_is_counted(standing
 def test_torque_needs_everything_confirmed_that_the_description_asks_for():
     asking = dataclasses.replace(MODEL, confirm={'thumb_sign': 'move the thumb', 'names': 'look at the fingers'})
     with driven(model=asking) as hand:
-        with pytest.raises(CommandRefused, match=r"thumb_sign: move the thumb\..*confirmed to 'thumb_sign,names'"):
+        with pytest.raises(Unconfirmed, match=r"thumb_sign: move the thumb\..*parameter confirmed to") as first:
             hand.enable()
+        assert first.value.value == 'thumb_sign@STANDIN,names@STANDIN'
+        assert f"'{first.value.value}'" in str(first.value)
         hand.configure(dataclasses.replace(hand._config, confirmed='thumb_sign'))
         with pytest.raises(CommandRefused, match='look at the fingers') as caught:
             hand.enable()
@@ -296,6 +299,39 @@ def test_torque_needs_everything_confirmed_that_the_description_asks_for():
         assert hand.state is State.OFF
         hand.configure(dataclasses.replace(hand._config, confirmed=' names, thumb_sign '))
         assert hand.enable().startswith('hold')
+
+
+def test_what_was_confirmed_of_one_hand_does_not_hold_for_another():
+    asking = dataclasses.replace(MODEL, confirm={'thumb_sign': 'move the thumb'})
+    with driven(model=asking, confirmed='thumb_sign@ANOTHER') as hand:
+        with pytest.raises(CommandRefused, match='move the thumb'):
+            hand.enable()
+        hand.configure(dataclasses.replace(hand._config, confirmed='thumb_sign@ANOTHER,thumb_sign@STANDIN'))
+        assert hand.enable().startswith('hold')
+
+
+def test_a_hand_that_does_not_tell_its_serial_number_is_confirmed_by_name_only():
+    standing = StandIn(dataclasses.replace(MODEL, confirm={'thumb_sign': 'move the thumb'}))
+    standing.told = Identity(side=MODEL.side)
+    with driven(standing, model=standing.model, confirmed='thumb_sign@STANDIN') as hand:
+        with pytest.raises(CommandRefused, match="confirmed to 'thumb_sign'"):
+            hand.enable()
+        hand.configure(dataclasses.replace(hand._config, confirmed='thumb_sign'))
+        assert hand.enable().startswith('hold')
+
+
+def test_what_cannot_be_confirmed_is_refused_with_what_can():
+    asking = dataclasses.replace(MODEL, confirm={'thumb_sign': 'move the thumb'})
+    with pytest.raises(UnknownName, match="'thumb_sing'; known: thumb_sign"):
+        driven(model=asking, confirmed='thumb_sing')
+    with driven(model=asking, confirmed='thumb_sign') as hand:
+        with pytest.raises(UnknownName, match='known: thumb_sign'):
+            hand.configure(dataclasses.replace(hand._config, confirmed='names'))
+        with pytest.raises(ConfigError, match='serial number of the hand behind thumb_sign@'):
+            hand.configure(dataclasses.replace(hand._config, confirmed='thumb_sign@'))
+        assert hand.enable().startswith('hold')
+    with pytest.raises(UnknownName, match='known: none'):
+        driven(confirmed='thumb_sign')
 
 
 def test_the_side_comes_before_the_confirmations():

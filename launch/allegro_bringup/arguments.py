@@ -36,6 +36,10 @@ class HandArgs:
     enable: bool = parameter(
         False, 'switch torque on as soon as the driver is active, as it always is with an emulated hand; else the '
         'service hand_driver/enable does')
+    confirmed: str = parameter(
+        '', 'what was checked on this hand because no source settles it, names separated by commas; NAME@SERIAL holds '
+        'for the hand with that serial number only. A hand that asks for it gets no torque without, and says what to '
+        'look at')
     namespace: str = parameter('', 'ROS namespace of all nodes, one per hand')
     prefix: str = parameter(
         '', 'put before every joint, link and frame name, in messages and robot description: two hands, one tree')
@@ -87,12 +91,14 @@ class DualArgs:
     right_side: str = parameter('right', 'side of the first hand', choices=('right', 'left'))
     right_transport: str = parameter('auto', 'link of the first hand', choices=('auto', 'udp', 'can'))
     right_address: str = parameter('', 'where the first hand is; see hand.launch.py')
+    right_confirmed: str = parameter('', 'what was checked on the first hand; see hand.launch.py')
     right_mount: str = parameter(
         '0 -0.15 0 0 0 0', 'pose of its palm in the frame world: x y z roll pitch yaw, m and rad')
     left_model: str = parameter('v5_sense', 'description of the second hand')
     left_side: str = parameter('left', 'side of the second hand', choices=('right', 'left'))
     left_transport: str = parameter('auto', 'link of the second hand', choices=('auto', 'udp', 'can'))
     left_address: str = parameter('', 'where the second hand is; see hand.launch.py')
+    left_confirmed: str = parameter('', 'what was checked on the second hand; see hand.launch.py')
     left_mount: str = parameter('0 0.15 0 0 0 0', 'pose of its palm in the frame world')
     right_namespace: str = parameter('right', 'namespace of the first hand; with an underscore the prefix of its names')
     left_namespace: str = parameter('left', 'namespace of the second hand; with an underscore the prefix of its names')

@@ -49,7 +49,8 @@ def hands(args: DualArgs) -> tuple[HandArgs, HandArgs]:
         'emulate', 'enable', 'params_file', 'viewer', 'use_sim_time', 'autostart', 'retry', 'log_level')}
     result = []
     for k, which in enumerate(('right', 'left')):
-        own = {name: getattr(args, f'{which}_{name}') for name in ('model', 'side', 'transport', 'address')}
+        own = {name: getattr(args, f'{which}_{name}') for name in (
+            'model', 'side', 'transport', 'address', 'confirmed')}
         load_hand(own['model'], own['side'])
         namespace = getattr(args, f'{which}_namespace').strip('/')
         result.append(HandArgs(

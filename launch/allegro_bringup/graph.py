@@ -19,6 +19,7 @@ from allegro_description.errors import ConfigError
 from allegro_description.model import load_hand
 from allegro_description.prefix import prefixed
 from allegro_description.share import share_dir
+from allegro_driver.permission import read_confirmed
 
 from allegro_bringup.arguments import GraspArgs, HandArgs, ProfileArgs
 
@@ -89,7 +90,7 @@ def hand_graph(args: HandArgs) -> tuple[Spec, ...]:
     """Driver and, where the hand feels, tactile publisher; the emulated hand before them, viewers after them.
 
     Raises:
-        UnknownName: no such hand.
+        UnknownName: no such hand, or something confirmed that it does not ask for.
         ConfigError: arguments that exclude each other, or a parameter file that does not exist.
     """
     model = load_hand(args.model, args.side)
@@ -97,6 +98,9 @@ def hand_graph(args: HandArgs) -> tuple[Spec, ...]:
         **_managed(args), 'link': link_of(args), 'address': hand_address(args),
         'enable_on_activate': args.enable or args.emulate,
     }
+    read_confirmed(model, args.confirmed)
+    if args.confirmed:  # else a file of parameters may say it
+        driver['confirmed'] = args.confirmed
     if args.emulate:
         # What an operator has to look at on a real hand is so by construction on an emulated one.
         driver['confirmed'] = ','.join(model.confirm)

@@ -7,6 +7,7 @@ stands between two comments of its name.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from allegro_description.config import markdown_table
@@ -27,13 +28,17 @@ def hands() -> str:
     for name in dict.fromkeys(model.model for model in models):
         own = [model for model in models if model.model == name]
         first, sides = own[0], ', '.join(sorted((m.side for m in own), reverse=True))
-        confirmed = ' (left: after you have confirmed the thumb sign)' if any(m.confirm for m in own) else ''
+        confirmed = ''.join(f' ({m.side}: after you have confirmed {_listed(m.confirm)})' for m in own if m.confirm)
         touch = f'{len(first.taxels)} cells' if first.taxels else 'none'
         for link, settings in first.protocol.items():
             rows.append(
                 f'| `{name}` | {sides}{confirmed} | {len(first.joints)} | {touch} | {link} | {settings["codec"]} | '
                 f'{first.actuation.unit} | tested | untested |')
     return '\n'.join(rows)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ' and '.join(f'`{name}`' for name in names)
 
 
 def unverified() -> str:

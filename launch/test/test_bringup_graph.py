@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
-from allegro_bringup import processes
+from allegro_bringup import processes, readme_tables
 from allegro_bringup.arguments import (
     DualArgs,
     GraspArgs,
@@ -28,6 +28,7 @@ from allegro_bringup.replaying import replay_graph
 from allegro_bringup.runner import parse
 from allegro_description.config import parameters
 from allegro_description.errors import ConfigError, UnknownName
+from allegro_description.model import load_hand
 from allegro_description.share import share_dir
 
 ONE_HAND = {'hand': (HandArgs, hand_graph), 'grasp': (GraspArgs, grasp_graph), 'profile': (ProfileArgs, profile_graph)}
@@ -112,6 +113,25 @@ def test_a_hand_with_two_links_takes_the_one_that_is_asked_for():
     assert links == ['udp', 'udp', 'can']
     with pytest.raises(ConfigError, match='only: can'):
         hand_graph(HandArgs(model='v4', transport='udp'))
+
+
+def test_what_an_operator_has_confirmed_reaches_the_driver_of_that_hand():
+    left = {'model': 'v5_sense', 'side': 'left'}
+    told = hand_graph(HandArgs(**left, confirmed='thumb_sign@5SBL0001'))[0].parameters
+    assert told['confirmed'] == 'thumb_sign@5SBL0001'
+    with pytest.raises(UnknownName, match='known: thumb_sign'):
+        hand_graph(HandArgs(**left, confirmed='finger_names'))
+    two = dual_graph(DualArgs(left_model='v5_3f', left_address='slcan:/dev/ttyACM0', left_confirmed='finger_names'))
+    drivers = {spec.namespace: spec.parameters for spec in two if spec.name == 'hand_driver'}
+    assert drivers['left']['confirmed'] == 'finger_names'
+    assert 'confirmed' not in drivers['right']
+
+
+def test_the_table_of_hands_names_what_each_hand_asks_for():
+    for row in readme_tables.hands().splitlines()[2:]:
+        sides, _, asked = row.split('|')[2].partition('(')
+        models = [load_hand(row.split('`')[1], side.strip()) for side in sides.split(',')]
+        assert re.findall('`(.*?)`', asked) == [name for model in models for name in model.confirm], row
 
 
 def test_what_an_operator_must_confirm_is_confirmed_for_emulated_hands_only():
@@ -251,6 +271,7 @@ def test_a_replayed_policy_commands_nothing_and_takes_its_time_from_the_recordin
     assert policy.parameters['mode'] == 'shadow'
     assert policy.parameters['use_sim_time'] is profiler.parameters['use_sim_time'] is True
     assert player.parameters['live'] == ('grasp_policy', 'inference_profiler')
+    assert player.parameters['commands'] is False, 'said by the graph, so no file of parameters says otherwise'
     assert player.ends_run
 
 

@@ -16,6 +16,7 @@ from allegro_description.model import HandModel
 from allegro_driver.config import DriverConfig
 from allegro_driver.control.safety import State
 from allegro_driver.hand import Hand
+from allegro_driver.permission import Unconfirmed, read_confirmed
 
 _CAN_ADDRESS = re.compile(r'[a-z][a-z0-9_]*:.*')
 
@@ -34,6 +35,41 @@ def add_hand_options(command: argparse.ArgumentParser) -> None:
     command.add_argument('--calibration-dir', default='', metavar='DIR',
                          help='folder of calibration files (default: ~/.config/allegro/calibration)')
     command.add_argument('--timeout', type=float, default=1.0, metavar='S', help='wait for each answer, s (default: 1)')
+
+
+def add_torque_options(command: argparse.ArgumentParser) -> None:
+    """Add what a command that gives a hand torque must be told."""
+    command.add_argument('--yes', action='store_true', help='do not ask before moving')
+    command.add_argument('--allow-unknown-side', action='store_true', help='move a hand that lost its serial number')
+    command.add_argument(
+        '--confirmed', default='', metavar='NAME[,NAME]',
+        help='what you have checked on this hand because no source settles it (the refusal without it says what to '
+             'look at); NAME@SERIAL holds for the hand with that serial number only')
+
+
+def torque_config(options: argparse.Namespace, model: HandModel, **values: Any) -> DriverConfig:
+    """Driver parameters for a command that has :func:`add_torque_options`.
+
+    Raises:
+        ConfigError, CommandRefused: as :func:`driver_config`.
+        UnknownName: something confirmed that this hand does not ask for.
+    """
+    read_confirmed(model, options.confirmed)
+    return driver_config(
+        options, model, allow_unknown_side=options.allow_unknown_side, confirmed=options.confirmed, **values)
+
+
+def switch_on(hand: Hand) -> None:
+    """Torque on.
+
+    Raises:
+        Unconfirmed: says what to look at and which option to add then.
+        CommandRefused, LinkError: as :meth:`~allegro_driver.hand.Hand.enable`.
+    """
+    try:
+        hand.enable()
+    except Unconfirmed as error:
+        raise Unconfirmed(error.checks, error.value, f'add --confirmed {error.value}') from None
 
 
 def chosen_link(options: argparse.Namespace, model: HandModel) -> str:

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 from allegro_description.model import load_hand
 
-from allegro_driver.commands.hand_options import add_hand_options, agree, driver_config, until
+from allegro_driver.commands.hand_options import (
+    add_hand_options,
+    add_torque_options,
+    agree,
+    switch_on,
+    torque_config,
+    until,
+)
 from allegro_driver.control.trajectory import move_to
 from allegro_driver.hand import Hand
 from allegro_driver.hardware import make_hardware
@@ -21,27 +28,20 @@ def add(commands: Any) -> None:
     add_hand_options(pose)
     pose.add_argument('--speed', type=float, default=0.8, metavar='RAD/S', help='peak joint speed (default: 0.8)')
     pose.add_argument('--hold', type=float, default=2.0, metavar='S', help='hold the pose this long (default: 2)')
-    add_consent(pose)
+    add_torque_options(pose)
     pose.set_defaults(run=run)
-
-
-def add_consent(command: argparse.ArgumentParser) -> None:
-    """Add what a command that moves a hand must be told."""
-    command.add_argument('--yes', action='store_true', help='do not ask before moving')
-    command.add_argument('--allow-unknown-side', action='store_true', help='move a hand that lost its serial number')
 
 
 def run(options: argparse.Namespace) -> int:
     """Move to a named pose, hold, torque off."""
     model = load_hand(options.model, options.side)
     goal = model.pose(options.name)
-    config = driver_config(
-        options, model, max_target_speed=options.speed, allow_unknown_side=options.allow_unknown_side)
+    config = torque_config(options, model, max_target_speed=options.speed)
     if not options.yes:
         agree(f'The {model.side} hand will move to {options.name!r} at up to {options.speed} rad/s. Keep clear.')
     with Hand(make_hardware(model, config), model, config) as hand:
         until(hand, lambda: hand.last is not None, 1.0)
-        hand.enable()
+        switch_on(hand)
         move = move_to(model, hand.target(), goal, options.speed)
         hand.command(move)
         until(hand, lambda: False, move.duration + options.hold)
