@@ -105,6 +105,9 @@ class PlayerConfig:
         ('all',), 'topics to play, relative to the hand, * for one level; all stands for everything')
     live: tuple[str, ...] = parameter(
         ('none',), 'nodes that run beside the player: what was recorded of theirs goes to recorded/…')
+    commands: bool = parameter(
+        False, 'play recorded commands (joint_commands, joint_trajectory, motion, gravity, those of other stacks) '
+        'under their own names: a hand that listens will move; else they go to recorded/…')
     from_namespace: str = parameter('', "namespace of the hand's topics in the recording")
     drive: bool = parameter(
         False, 'ask the policy to grasp when a recorded episode begins and to release when it ends; waits for it')

@@ -8,12 +8,17 @@ from allegro_bench.playing.routing import Routing
 from allegro_bench.playing.source import Source, open_source
 from allegro_bench.recording import BagWriter
 from allegro_description.errors import ConfigError
+from allegro_description.model import load_hand
+from allegro_driver.bridge_config import ROS2_CONTROL, TOPIC_BASED, VENDOR, BridgeConfig
+from allegro_driver.dialect import make_dialect
+from allegro_driver.lib_words import REFUSED_TOPICS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 T0 = 1_700_000_000_000_000_000
 MS = 1_000_000
 GRAVITY = 'geometry_msgs/msg/Vector3Stamped'
+STATE = 'sensor_msgs/msg/JointState'
 
 
 def bag(folder: Path, offsets_ms: list[int]) -> Source:
@@ -129,15 +134,56 @@ def test_an_empty_bag_is_refused_in_words(tmp_path: Path) -> None:
     ('/clock', None),
 ])
 def test_what_live_nodes_say_is_set_apart(topic: str, name: str | None) -> None:
-    assert Routing(live=('grasp_policy',), namespace='left').name(topic) == name
+    for commands in (False, True):
+        assert Routing(live=('grasp_policy',), namespace='left', commands=commands).name(topic, STATE) == name
+
+
+DIALECTS = [make_dialect(BridgeConfig(dialect=dialect), load_hand()) for dialect in (VENDOR, ROS2_CONTROL, TOPIC_BASED)]
+COMMANDING = ['/joint_commands', '/joint_trajectory', '/motion', '/gravity', '/left/motion', '/lab/left/joint_commands',
+              '/allegroHand_0/lib_cmd', *(d.command_topic for d in DIALECTS),
+              '/allegro_hand_position_effort_controller_r/commands',
+              *(f'/allegroHand_0/{name}' for name in REFUSED_TOPICS)]
+MEASURED = ['/joint_states', '/tactile/raw', '/tactile/points', '/tactile/index/wrench', '/object', '/episode',
+            '/diagnostics', '/inference', '/energy', '/grasp_policy/policy_state', '/allegroHand_0/tactile_sensors',
+            *(d.state_topic for d in DIALECTS)]
+
+
+@given(st.sampled_from(COMMANDING), st.sampled_from(['', 'left', 'lab/left', 'nowhere']),
+       st.sampled_from(['', 'right']), st.sampled_from([(), ('grasp_policy',), ('inference_profiler',)]),
+       st.sampled_from([(), ('motion', 'joint_commands', 'gravity')]))
+def test_no_command_keeps_its_name_unless_asked_for(
+        topic: str, namespace: str, target: str, live: tuple[str, ...], only: tuple[str, ...]) -> None:
+    routing = Routing(live=live, namespace=namespace, target=target, only=only)
+    name = routing.name(topic, STATE)
+    assert name is None or 'recorded' in name.split('/')
+    assert routing.let_through({topic: STATE}) == []
+    free = Routing(live=live, namespace=namespace, target=target, only=only, commands=True)
+    own = free.name(topic, STATE)
+    said = own is not None and 'recorded' not in own.split('/')
+    assert routing.held({topic: STATE}) == ({own: name} if said else {})
+    assert free.let_through({topic: STATE}) == ([own] if said else [])
+    assert free.held({topic: STATE}) == {}
+    if live != ('grasp_policy',) and not only and not namespace and not target:
+        assert own == topic
+
+
+@pytest.mark.parametrize('topic', MEASURED)
+def test_what_is_measured_keeps_its_name(topic: str) -> None:
+    assert Routing().name(topic, STATE) == topic
+
+
+@pytest.mark.parametrize('kind', ['trajectory_msgs/msg/JointTrajectory', 'std_msgs/msg/Float64MultiArray'])
+def test_what_only_controllers_take_is_a_command_whatever_it_is_called(kind: str) -> None:
+    assert Routing(target='right').name('/wave', kind) == '/right/recorded/wave'
+    assert Routing(target='right', commands=True).name('/wave', kind) == '/right/wave'
 
 
 def test_namespaces_move_and_a_selection_plays_nothing_else() -> None:
     routing = Routing(namespace='left', target='lab/right', only=('tactile/*/wrench', 'joint_states'))
-    assert routing.name('/left/joint_states') == '/lab/right/joint_states'
-    assert routing.name('/left/tactile/index/wrench') == '/lab/right/tactile/index/wrench'
-    assert routing.name('/left/gravity') is None
-    assert routing.name('/diagnostics') is None
+    assert routing.name('/left/joint_states', STATE) == '/lab/right/joint_states'
+    assert routing.name('/left/tactile/index/wrench', STATE) == '/lab/right/tactile/index/wrench'
+    assert routing.name('/left/object', STATE) is None
+    assert routing.name('/diagnostics', STATE) is None
 
 
 def test_entries_of_diagnostics_of_live_nodes_are_told_apart() -> None:

@@ -41,7 +41,7 @@ LAUNCH_SETS = {
     'inference_profiler': {'model', 'side', 'prefix', 'output_dir'},
     'episode_runner': {'model', 'side', 'prefix', 'output_dir', 'episodes', 'duration_s', 'json'},
     'bag_recorder': {'model', 'side', 'prefix', 'output_dir'},
-    'bag_player': {'bag', 'live', 'drive', 'rate', 'loop', 'start_s', 'from_namespace'},
+    'bag_player': {'bag', 'live', 'commands', 'drive', 'rate', 'loop', 'start_s', 'from_namespace'},
     'hand_viewer': {'model', 'side', 'prefix', 'port'},
 }
 """Parameters that the graph sets, by node."""

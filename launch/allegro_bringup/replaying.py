@@ -36,6 +36,6 @@ def replay_graph(args: ReplayArgs) -> tuple[Spec, ...]:
                               parameters={**hand, 'port': args.viewer_port}))
     player: dict[str, Value] = {
         'bag': args.bag, 'rate': args.rate, 'loop': args.loop, 'start_s': args.start, 'live': tuple(live),
-        'from_namespace': args.from_namespace, 'drive': True}
+        'from_namespace': args.from_namespace, 'drive': True, 'commands': False}
     specs.append(NodeSpec('allegro_bench', 'bag_player', parameters=player, ends_run=True, **shared))
     return tuple(specs)

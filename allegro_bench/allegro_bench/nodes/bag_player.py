@@ -1,5 +1,8 @@
 """ROS 2 node ``bag_player``: a recording as topics and ``/clock``, for the very nodes that would run on a robot.
 
+Warning: with the parameter ``commands`` an enabled hand that listens moves as recorded; without it, no recorded command
+keeps its name, all go below ``recorded/``.
+
 What is played are inputs. Topics of nodes that run beside the player (parameter ``live``) are set apart below
 ``recorded/``, so that what the policy says now and what it said then can be compared. Rate, pause and place are
 parameters that can be set while it plays.
@@ -50,7 +53,7 @@ class BagPlayer(PlainNode):
         self._source = open_source(Path(config.bag).expanduser())
         live = tuple(name for name in config.live if name != 'none')  # ROS has no empty list of texts
         self._routing = Routing(live, config.from_namespace.strip('/'), self.get_namespace().strip('/'),
-                                () if 'all' in config.topics else config.topics)
+                                () if 'all' in config.topics else config.topics, config.commands)
         self._player = Player(self._source, time.monotonic_ns(), rate=config.rate, loop=config.loop,
                               start_s=config.start_s, paused=True)
         self._changed_by_hand = threading.Condition()
@@ -67,6 +70,7 @@ class BagPlayer(PlainNode):
         self._thread = threading.Thread(target=self._play, name='bag_player', daemon=True)
         for sentence in self._source.damage:
             self.get_logger().warning(sentence)
+        self._tell_about_commands()
         self.get_logger().info(f'{config.bag}: {self._source.duration_s:.1f} s, {len(self._source.topics)} topics')
         self._thread.start()
 
@@ -75,7 +79,7 @@ class BagPlayer(PlainNode):
     def _declare_topics(self) -> None:
         known = {t.public_name: t.publish_qos for t in all_topics(())}
         for topic, kind in self._source.topics.items():
-            name = self._routing.name(topic)
+            name = self._routing.name(topic, kind)
             if name is None:
                 continue
             try:
@@ -86,6 +90,17 @@ class BagPlayer(PlainNode):
                 continue
             relative = topic.removeprefix(f'/{self._routing.namespace}').lstrip('/')
             self._ways[topic] = self.create_publisher(made, name, known.get(relative, STREAM))
+
+    def _tell_about_commands(self) -> None:
+        topics = self._source.topics
+        held, through = self._routing.held(topics), self._routing.let_through(topics)
+        if held:
+            listed = ', '.join(f'{own} as {name}' for own, name in held.items())
+            self.get_logger().warning(
+                f'commands are not played under their own names but set apart: {listed}; -p commands:=true plays them, '
+                'and a hand that listens will move')
+        if through:
+            self.get_logger().warning(f'commands is true: a hand that listens to {", ".join(through)} will move')
 
     def _publish(self, message: Message) -> None:
         publisher = self._ways.get(message.topic)

@@ -69,7 +69,8 @@ class HandViewer(PlainNode):
         self._panel = load('panel').HandPanel(self._page, model, self._ask if self._enable is not None else None)
         self._stream(interfaces.JOINT_STATES, 'joints', self._on_joints)
         self._stream(interfaces.OBJECT, 'object', self._on_object)
-        self._stream(interfaces.GRAVITY, 'gravity', self._on_gravity)
+        for topic in (interfaces.GRAVITY, interfaces.RECORDED_GRAVITY):
+            self._stream(topic, 'gravity', self._on_gravity)
         if model.taxels:
             self._stream(interfaces.TACTILE_POINTS, 'tactile', self._on_touch)
         for finger in model.fingers if model.taxels else ():

@@ -72,6 +72,8 @@ OOD_SCORE = Topic('~/ood_score', Float64, STREAM, STREAM, node='grasp_policy')
 SLIP_PROBABILITY = Topic('~/slip_probability', Float64, STREAM, STREAM, node='grasp_policy')
 OBJECT = Topic('object', Marker, STREAM, STREAM)
 GRAVITY = Topic('gravity', Vector3Stamped, STREAM, STREAM)
+RECORDED_GRAVITY = Topic('recorded/gravity', Vector3Stamped, STREAM, STREAM)
+"""That of a recording that is played: to be looked at, no driver listens."""
 EPISODE = Topic('episode', DiagnosticArray, EVENTS, EVENTS)
 ENERGY = Topic('energy', DiagnosticArray, EVENTS, EVENTS)
 DIAGNOSTICS = Topic('/diagnostics', DiagnosticArray, STREAM, EVENTS)
