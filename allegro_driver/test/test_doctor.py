@@ -17,6 +17,7 @@ from allegro_driver.doctor.network_checks import check_network, wired_interfaces
 from allegro_driver.doctor.python_checks import check_python
 from allegro_driver.doctor.realtime_checks import check_realtime
 from allegro_driver.doctor.ros_checks import check_ros
+from allegro_driver.emulator.background import running_emulator
 from allegro_driver.ros2_doctor import HandCheck, hand_check
 from wire_hand import WireHand
 
@@ -131,7 +132,14 @@ def test_a_machine_in_order_has_nothing_to_mend():
     (check_can, {'commands': can0(ctrlmode=['LISTEN-ONLY'])}, {}, 'FAIL', 'nothing can be sent', 'listen-only off'),
     (check_can, {}, {'interface': 'can7', 'link': 'can'}, 'FAIL', 'there are: can0', 'ip -br link'),
     (check_can, {'commands': {IP_CAN: '[]'}}, {'link': 'can'}, 'FAIL', 'no CAN interface', 'plug the adapter in'),
-    (check_can, {'commands': {IP_CAN: '[]'}}, {'link': 'udp'}, 'WARN', 'no CAN interface', 'plug the adapter in'),
+    (check_can, {'commands': {IP_CAN: '[]'}}, {'link': 'can', 'adapter': 'socketcan', 'interface': 'can0'}, 'FAIL',
+     'there are: none', 'plug the adapter in'),
+    (check_can, {'commands': {('ip', '-V'): 'ip utility'}},
+     {'link': 'can', 'adapter': 'socketcan', 'interface': 'can0'}, 'FAIL', 'there are: none', 'plug the adapter in'),
+    (check_can, {'commands': {}}, {'link': 'can', 'adapter': 'slcan', 'interface': '/dev/ttyACM3'}, 'FAIL',
+     'no such serial line; there are: none', 'ls /dev/ttyACM* /dev/ttyUSB*'),
+    (check_can, {'files': {'/dev/ttyACM0': ''}, 'unusable': ('/dev/ttyACM0',), 'member': set()},
+     {'link': 'can', 'adapter': 'slcan', 'interface': '/dev/ttyACM0'}, 'FAIL', 'not in the group dialout', 'usermod'),
     (check_can, {'commands': {('ip', '-V'): 'ip utility'}}, {}, 'WARN', 'no CAN interface', 'plug the adapter in'),
     (check_can, {'no_can': 'not supported'}, {'link': 'can'}, 'FAIL', 'not supported', 'modprobe can_raw'),
     (check_can, {'files': {'/dev/ttyACM0': ''}, 'unusable': ('/dev/ttyACM0',), 'member': set()}, {}, 'WARN',
@@ -167,6 +175,33 @@ def test_what_is_wrong_is_found_with_its_remedy(check, spoiled, wanted, level, s
     assert found[0].level is Level(level)
     assert says in found[0].found
     assert remedy in found[0].remedy
+
+
+SERIAL = {'/dev/ttyACM0': '', '/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor': 'performance'}
+
+
+@pytest.mark.parametrize(('spoiled', 'wanted'), [
+    ({'no_can': 'not supported', 'commands': {}, 'source': '', 'busy': {7000: 'in use', 8000: 'in use'},
+      'packages': {'numpy': '2.0', 'yaml': '6.0', 'mujoco': '3.2'}, 'files': SERIAL},
+     {'link': 'can', 'adapter': 'slcan', 'interface': '/dev/ttyACM0'}),
+    ({'no_can': 'not supported', 'commands': can0(up=False), 'source': ''},
+     {'link': 'can', 'adapter': 'pcan', 'interface': 'PCAN_USBBUS1'}),
+    ({'files': SERIAL, 'unusable': ('/dev/ttyACM0',)}, {'link': 'can', 'adapter': 'socketcan', 'interface': 'can0'}),
+    ({'no_can': 'not supported', 'commands': can0(up=False),
+      'packages': {'numpy': '2.0', 'yaml': '6.0', 'mujoco': '3.2'}}, {'link': 'udp'}),
+])
+def test_what_the_address_does_not_need_is_no_trouble(spoiled, wanted):
+    report = examine(FakeMachine(**spoiled), Wanted(**wanted))
+    assert not [f for rows in report.values() for f in bad(rows)]
+
+
+def test_another_interface_that_is_down_does_not_matter_to_the_one_that_is_named():
+    down = {**CAN0, 'ifname': 'can1', 'flags': []}
+    machine = FakeMachine(commands={IP_CAN: json.dumps([CAN0, down]), ('ip', '-V'): 'ip utility'})
+    named = Wanted(link='can', adapter='socketcan', interface='can0')
+    assert [f.topic for f in check_can(machine, named)] == ['SocketCAN', 'interface can0']
+    assert bad(check_can(machine, named)) == []
+    assert [f.topic for f in bad(check_can(machine, Wanted()))] == ['interface can1']
 
 
 def test_without_ip_and_without_ros_it_says_so():
@@ -251,6 +286,17 @@ def test_the_hand_itself_is_asked(capsys):
         assert 'left hand' in capsys.readouterr().out
     assert run(['127.0.0.1:1:0', '--timeout', '0.05']) == 1
     assert 'check power' in capsys.readouterr().out
+
+
+def test_a_hand_that_answers_on_a_serial_line_is_all_that_is_needed(capsys):
+    with running_emulator(model='v4', wire='slcan') as emulator:
+        path = emulator.address.removeprefix('slcan:').partition('#')[0]
+        machine = FakeMachine(no_can='not supported', commands={}, source='', files={path: ''})
+        assert run([emulator.address, '--model', 'v4'], machine) == 0
+        text = capsys.readouterr().out
+        assert ' 0 failed, 0 warnings' in text
+        assert run([emulator.address, '--model', 'v4', '--all'], machine) == 0
+        assert emulator.firmware.serial in capsys.readouterr().out
 
 
 def test_a_wrong_question_is_a_sentence(capsys):

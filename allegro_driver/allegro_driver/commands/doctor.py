@@ -66,7 +66,9 @@ def wanted(options: argparse.Namespace, model: HandModel) -> Wanted:
         known |= {'hand_ip': udp.address.ip, 'local_port': udp.address.local}
     if named and kind == 'can':
         can = CanLink.from_description(options.address, model.protocol['can'])
-        known |= {'interface': can.address.channel if can.address.interface == 'socketcan' else ''}
+        known['interface'] = can.address.channel
+        if options.address:  # else any adapter will do
+            known['adapter'] = can.address.interface
     return Wanted(**known)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +30,15 @@ def restart(name: str) -> str:
 
 
 def check_can(machine: Machine, wanted: Wanted) -> list[Finding]:
-    """Kernel support, interfaces, serial adapters."""
+    """Kernel support, interfaces, serial adapters; where an address is known, only what this one needs."""
+    if wanted.other('can'):
+        return [Finding(Level.OK, 'CAN', f'not looked at, the hand is on {wanted.link}')]
+    if wanted.adapter == 'slcan':
+        return [_line(machine, wanted.interface)]
+    if wanted.adapter not in ('', 'socketcan'):
+        return [Finding(Level.OK, 'CAN', f'not looked at, {wanted.adapter} has a driver of its own')]
+    if wanted.adapter and wanted.interface:
+        return [_kernel(machine, wanted), *_interfaces(machine, wanted)]
     findings = [_kernel(machine, wanted), *_interfaces(machine, wanted), *_serial(machine)]
     adapters = any(f.topic.startswith(('interface ', '/dev/')) for f in findings)
     if not adapters:
@@ -65,9 +74,11 @@ def _interfaces(machine: Machine, wanted: Wanted) -> list[Finding]:
     if links is None:
         if machine.run('ip', '-V') is None:
             return [Finding(Level.WARN, 'ip', 'the program ip is missing', 'sudo apt install iproute2')]
+        if wanted.adapter and wanted.interface:
+            return [_other(machine, wanted.interface, [])]
         return []  # this kernel or this ip knows no type can: the finding about adapters says so
-    findings = [_interface(link) for link in links]
     names = [link['ifname'] for link in links]
+    findings = [_interface(link) for link in links if wanted.adapter == '' or link['ifname'] == wanted.interface]
     if wanted.interface and wanted.interface not in names:
         findings.append(_other(machine, wanted.interface, names))
     return findings
@@ -114,15 +125,24 @@ def _table(row: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _serial(machine: Machine) -> list[Finding]:
-    findings = []
-    for path in (path for pattern in _SERIAL for path in machine.paths(pattern)):
-        if machine.usable(path):
-            findings.append(Finding(Level.OK, path, 'serial adapter, may be used: slcan:' + path))
-        elif 'dialout' in machine.groups():
-            findings.append(Finding(Level.WARN, path, 'serial adapter, but you may not use it',
-                                    f'ls -l {path}   (its group is not dialout: sudo chgrp dialout {path})'))
-        else:
-            findings.append(Finding(
-                Level.WARN, path, f'serial adapter, but {machine.user()} is not in the group dialout',
-                f'sudo usermod -aG dialout {machine.user()}   (then log in anew)'))
-    return findings
+    return [_adapter(machine, path, Level.WARN) for pattern in _SERIAL for path in machine.paths(pattern)]
+
+
+def _adapter(machine: Machine, path: str, level: Level) -> Finding:
+    """One serial adapter; ``level``: how bad it is if it may not be used."""
+    if machine.usable(path):
+        return Finding(Level.OK, path, 'serial adapter, may be used: slcan:' + path)
+    if 'dialout' in machine.groups():
+        return Finding(level, path, 'serial adapter, but you may not use it',
+                       f'ls -l {path}   (its group is not dialout: sudo chgrp dialout {path})')
+    return Finding(level, path, f'serial adapter, but {machine.user()} is not in the group dialout',
+                   f'sudo usermod -aG dialout {machine.user()}   (then log in anew)')
+
+
+def _line(machine: Machine, path: str) -> Finding:
+    """The serial line that the address names."""
+    if machine.paths(glob.escape(path)):
+        return _adapter(machine, path, Level.FAIL)
+    there = ', '.join(found for pattern in _SERIAL for found in machine.paths(pattern))
+    return Finding(Level.FAIL, path, f'no such serial line; there are: {there or "none"}',
+                   f'plug the adapter in and look with: ls {" ".join(_SERIAL)}')

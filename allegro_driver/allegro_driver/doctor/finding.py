@@ -37,13 +37,15 @@ class Wanted:
 
     Attributes:
         link: ``udp`` or ``can``: what is missing for it fails; '' where it is not known, then that is a warning.
-        interface: the CAN interface, e.g. ``can0``; '' for any.
+        adapter: kind of CAN adapter in the address, ``socketcan``, ``slcan``, ``pcan`` …; '' for any.
+        interface: the interface of SocketCAN, e.g. ``can0``, or the serial line of ``slcan``; '' for any.
         hand_ip: address of the hand.
         local_port: UDP port of this machine for it.
         priority: real-time priority that the driver asks for.
     """
 
     link: str = ''
+    adapter: str = ''
     interface: str = ''
     hand_ip: str = '192.168.0.50'
     local_port: int = 8000
@@ -52,3 +54,7 @@ class Wanted:
     def missing(self, link: str) -> Level:
         """How bad it is that something for this link is missing."""
         return Level.FAIL if self.link == link else Level.WARN
+
+    def other(self, link: str) -> bool:
+        """Whether the hand is on another link, so that this one does not matter."""
+        return self.link not in ('', link)

@@ -45,5 +45,7 @@ def _package(machine: Machine, wanted: Wanted, package: _Package) -> Finding:
     version = machine.package(package.distribution, package.module)
     if version is not None:
         return Finding(Level.OK, package.distribution, version or 'installed, tells no version')
+    if package.link == 'can' and (wanted.other('can') or wanted.adapter == 'slcan'):
+        return Finding(Level.OK, package.distribution, 'not installed, and not needed for this hand')
     level = Level.FAIL if package.link in ('*', wanted.link) and package.link else Level.WARN
     return Finding(level, package.distribution, f'not installed; needed for {package.purpose}', package.install)
