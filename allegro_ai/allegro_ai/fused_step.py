@@ -145,7 +145,7 @@ class FusedStep:
 
         Args:
             builder: its memory and its grip class are taken over.
-            controller: its target and reference are.
+            controller: its target, one that :meth:`takes` takes, and its reference are.
             policy: its past observations and state are.
             last_action: action of the last step, (1, n_joints).
         """
