@@ -108,8 +108,8 @@ def _normal(w: _Writer, x: str, mean: Float, variance: Float, places: NDArray[np
 def _latent(w: _Writer, network: HoraNetwork, frames: str, frame: NDArray[np.intp]) -> str:
     """What stage 2 estimates from the history. Convolutions are products over gathered windows: half as dear here.
 
-    All of it is computed anew at every step, although the history moves on by one frame only: its statistics differ with
-    the place in the history, so what a frame says changes as it ages.
+    All of it is computed anew at every step, although the history moves on by one frame only: its statistics differ
+    with the place in the history, so what a frame says changes as it ages.
     """
     assert network.history_mean is not None
     assert network.history_variance is not None
