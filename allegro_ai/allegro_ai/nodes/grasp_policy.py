@@ -34,6 +34,7 @@ from allegro_ai.nodes.outputs import Outputs
 from allegro_ai.signing import settings
 
 _INPUT_TIMEOUT_S = 1.0
+_PLAYER_TIMEOUT_S = 10.0   # a recording begins when its player has found everybody
 _SWITCH_INTERVAL_S = 0.0005
 _GRASPING = (Phase.RAMP, Phase.CLOSE, Phase.RUN)
 
@@ -86,7 +87,8 @@ class GraspPolicy(ManagedNode):
         """Wait for fresh measurements, then start the control thread in IDLE."""
         assert self._loop is not None
         assert self._inputs is not None
-        self._inputs.wait(_INPUT_TIMEOUT_S, self._loop.bundle.touch_required)
+        patience_s = _PLAYER_TIMEOUT_S if self.get_clock().ros_time_is_active else _INPUT_TIMEOUT_S
+        self._inputs.wait(patience_s, self._loop.bundle.touch_required)
         problem = self._inputs.problem or self._loop.ready(self._inputs.joints, self._inputs.touch)
         if problem:
             raise CommandRefused(problem)

@@ -9,7 +9,10 @@ from allegro_description.errors import AllegroError, CommandRefused
 from allegro_description.model import HandModel
 from allegro_description.ros.convert import by_name, command_from_message, points_from_message, to_ns
 from allegro_description.ros.interfaces import JOINT_COMMANDS, JOINT_STATES, TACTILE_POINTS, Topic
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.time import Time
 from rclpy.wait_for_message import wait_for_message
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState, PointCloud2
 
 from allegro_ai.grasp_loop import JointSample, TouchSample
@@ -63,6 +66,12 @@ class Inputs:
                 topic.type, self._node, topic.name, qos_profile=topic.subscribe_qos, time_to_wait=timeout_s)
             if received:
                 callback(message)
+        clock = self._node.get_clock()
+        if clock.ros_time_is_active:  # the subscription to /clock is as silent, and time would stand still
+            received, message = wait_for_message(
+                Clock, self._node, '/clock', qos_profile=qos_profile_sensor_data, time_to_wait=timeout_s)
+            if received:
+                clock.set_ros_time_override(Time.from_msg(message.clock))
 
     def _subscribe(self, topic: Topic, callback: Any) -> None:
         made = self._node.create_subscription(topic.type, topic.name, callback, topic.subscribe_qos)
