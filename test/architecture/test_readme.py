@@ -33,3 +33,17 @@ def test_every_console_script_of_a_node_is_in_the_readme():
         for line in setup.read_text().splitlines():
             if '.nodes.' in line:
                 assert f'`{line.split(chr(39))[1].split(" ")[0]}`' in README, line
+
+
+def test_the_fault_table_and_its_details_are_of_one_run():
+    def rows(head):
+        return [[cell.strip() for cell in line.strip('|').split('|')]
+                for line in README.partition(head)[2].split('\n\n')[0].splitlines()[2:]]
+
+    worst = {}
+    for _, _, fault, _, after, verdict, _ in rows('| hand | link | fault | state |'):
+        assert verdict == 'safe'
+        worst[fault] = max(worst.get(fault, 0.0), float(after or 0.0))
+    summary = {fault: float(after or 0.0) for fault, _, _, after, _ in rows('| fault | hands × links |')}
+    assert summary == worst
+    assert f'slowest {max(worst.values()):g} ms' in README
