@@ -22,7 +22,7 @@ from allegro_description.state import Array, HandState, JointCommand
 from allegro_driver.config import ControlConfig
 from allegro_driver.control.governor import Governor
 from allegro_driver.control.motions import OFF, MotionPlanner
-from allegro_driver.control.orders import Order
+from allegro_driver.control.orders import Motion, Order
 from allegro_driver.control.safety import Event, State
 from allegro_driver.exits import OrderlyExit
 from allegro_driver.hardware.base import AlarmKind, Hardware
@@ -209,16 +209,29 @@ class Hand:
             CommandRefused: no way there without fingers touching each other, or refused as any command.
             LinkError: the hand could not be told (``off``).
         """
-        if self._motions is None:  # made when first needed: it costs some milliseconds
-            self._motions = MotionPlanner(self.model)
+        planner = self._planner()
         if word == OFF:
             return self.enable(False)
         config = self._config
         with self.counting_refusals():
-            order = self._motions.order(word, self.target, min(config.motion_speed, config.max_target_speed),
-                                        squeeze=config.control_mode != 'onboard')
+            order = planner.order(word, self.target, min(config.motion_speed, config.max_target_speed),
+                                  squeeze=config.control_mode != 'onboard')
         self.command(order)
-        return f'{word}: {self._motions.describe(word)}'
+        return f'{word}: {planner.describe(word)}'
+
+    def plan(self, pose: str, speed: float) -> Motion:
+        """Plan the way from here to a named pose, with this peak joint speed (rad/s). Nothing moves; command it then.
+
+        Raises:
+            UnknownName: no such pose.
+            CommandRefused: no way there without fingers touching each other, or nothing was measured yet.
+        """
+        return self._planner().to_pose(pose, self.target, min(speed, self._config.max_target_speed))
+
+    def _planner(self) -> MotionPlanner:
+        if self._motions is None:  # made when first needed: it costs some milliseconds
+            self._motions = MotionPlanner(self.model)
+        return self._motions
 
     def set_gravity(self, vector: Array) -> None:
         """Tell which way is down: gravity in the palm frame, m/s², (3,); for free motion and feed-forward.

@@ -8,9 +8,12 @@ import pytest
 from allegro_description.errors import CommandRefused, ConfigError, UnknownName
 from allegro_description.kinematics import Kinematics
 from allegro_description.model import available_hands, load_hand
+from allegro_driver.cli import main
+from allegro_driver.commands import pose as pose_command
 from allegro_driver.control.clearance import Clearance
 from allegro_driver.control.motions import FREE, OFF, MotionPlanner, read_words
 from allegro_driver.control.orders import FreeMotion, Motion
+from wire_hand import WireHand
 
 VENDOR = {'home', 'ready', 'grasp_3', 'grasp_4', 'pinch_it', 'pinch_mt', 'envelop', 'gravcomp', 'off'}
 VENDOR_3F = {'home', 'sphere', 'grasp_3', 'envelop', 'gravcomp', 'off'}
@@ -24,6 +27,14 @@ def hand(name):
 def tips(model, fingers):
     """Names of the last links of two fingers."""
     return {next(j.child for j in model.joints if j.name == f.joints[-1]) for f in model.fingers if f.name in fingers}
+
+
+def crossed():
+    """A hand with a pose in which links are inside each other."""
+    model = load_hand()
+    drawn = np.random.default_rng(1).uniform(model.lower, model.upper, (200, len(model.joints)))
+    worst = drawn[np.argmin(Clearance(model).of(drawn).min(axis=1))]
+    return dataclasses.replace(model, poses={**model.poses, 'crossed': worst})
 
 
 def sampled(motion, start, step_s=0.04):
@@ -64,6 +75,38 @@ def test_every_motion_from_every_pose_keeps_clear_in_range_and_in_time(name):
         assert motion.trajectory.duration < 8.0
         np.testing.assert_allclose(motion.trajectory.sample(motion.grip_from_s, start) if words[word].squeeze
                                    else path[-1], model.pose(words[word].via[-1]), atol=1e-6)
+
+
+@pytest.mark.parametrize('name', [n for n in HANDS if n.endswith('right')])
+def test_every_pose_is_reached_without_fingers_touching_on_the_way(name):
+    model = hand(name)
+    planner, clearance, words = MotionPlanner(model), Clearance(model), read_words(model)
+    for begin, pose in itertools.product(('zero', 'home', 'envelop'), model.poses):
+        start = model.pose(begin)
+        motion = planner.to_pose(pose, lambda start=start: start, 1.5)
+        pinches = [word.touch for word in words.values() if word.touch and word.via[-1] == pose]
+        meant = np.array([set(p.links) == tips(model, pinches[0]) for p in clearance.pairs]) if pinches else False
+        path = sampled(motion, start)
+        assert clearance.of(path)[:, ~np.broadcast_to(meant, len(clearance.pairs))].min() > 0.0, (begin, pose)
+        np.testing.assert_allclose(path[-1], model.pose(pose), atol=1e-6)
+        assert np.abs(np.diff(path, axis=0)).max() <= 1.5 * 0.04 * 1.01
+
+
+def test_a_pose_in_which_fingers_would_touch_is_refused_with_the_links():
+    model = crossed()
+    with pytest.raises(CommandRefused, match=r'\w+ \(\w+\) would touch \w+ \(\w+\); open the hand'):
+        MotionPlanner(model).to_pose('crossed', lambda: model.pose('zero'), 1.5)
+    with pytest.raises(UnknownName, match='home'):
+        MotionPlanner(model).to_pose('hoem', lambda: model.pose('zero'), 1.5)
+
+
+def test_the_command_pose_refuses_before_there_is_torque(capsys, monkeypatch):
+    monkeypatch.setattr(pose_command, 'load_hand', lambda *_: crossed())
+    with WireHand(load_hand()) as wire:
+        assert main(['pose', 'crossed', wire.address, '--yes', '--stale', '0.5']) == 2
+        assert 'would touch' in capsys.readouterr().err
+        wire.settle()
+        assert not any(torque.any() for torque in wire.torques())
 
 
 @pytest.mark.parametrize('name', [n for n in HANDS if '3f' not in n])

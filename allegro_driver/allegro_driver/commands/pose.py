@@ -16,7 +16,6 @@ from allegro_driver.commands.hand_options import (
     torque_config,
     until,
 )
-from allegro_driver.control.trajectory import move_to
 from allegro_driver.hand import Hand
 from allegro_driver.hardware import make_hardware
 
@@ -41,10 +40,10 @@ def run(options: argparse.Namespace) -> int:
         agree(f'The {model.side} hand will move to {options.name!r} at up to {options.speed} rad/s. Keep clear.')
     with Hand(make_hardware(model, config), model, config) as hand:
         until(hand, lambda: hand.last is not None, 1.0)
+        motion = hand.plan(options.name, options.speed)  # before torque: what is refused moves nothing
         switch_on(hand)
-        move = move_to(model, hand.target(), goal, options.speed)
-        hand.command(move)
-        until(hand, lambda: False, move.duration + options.hold)
+        hand.command(motion)
+        until(hand, lambda: False, motion.trajectory.duration + options.hold)
         last = hand.last
         away = np.zeros(1) if last is None else np.abs(last.position - goal)
         worst = int(np.argmax(away))

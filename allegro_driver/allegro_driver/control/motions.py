@@ -144,16 +144,43 @@ class MotionPlanner:
         goals = [self._model.pose(name) for name in spec.via]
         tight = self._tight(goals[-2], goals[-1], spec.squeeze) if squeeze and spec.squeeze else None
         way = self._way(begin, goals if tight is None else [*goals, tight], spec.touch)
-        points, times, grip_from = way[:1], [_LEAD_S], float('inf')
-        for k, point in enumerate(way[1:], 2):
-            pace = speed
-            if tight is not None and k == len(way):
-                pace, grip_from = min(speed, SQUEEZE_SPEED), times[-1]
+        paces = [speed] * (len(way) - 1)
+        if tight is None:
+            return Motion(word, self._paced(way, paces, speed)[0])
+        paces[-1] = min(speed, SQUEEZE_SPEED)
+        trajectory, arrivals = self._paced(way, paces, speed)
+        return Motion(word, trajectory, spec.grip, arrivals[-2])
+
+    def to_pose(self, name: str, start: Callable[[], Array], speed: float) -> Motion:
+        """What to command to come to a named pose and stay there: clear of everything on the way, as motions are.
+
+        A pose in which two tips touch is reached as the motion does it that ends there.
+
+        Args:
+            name: a pose of the description.
+            start: tells the present target, rad, (n_joints,).
+            speed: peak joint speed, rad/s.
+
+        Raises:
+            UnknownName: no such pose.
+            CommandRefused: no clear way there.
+        """
+        goal, begin = self._model.pose(name), start()
+        pinch = next((word for word in self._words.values() if word.touch and word.via[-1] == name), None)
+        goals = [goal] if pinch is None else [self._model.pose(via) for via in pinch.via]
+        way = self._way(begin, goals, () if pinch is None else pinch.touch)
+        return Motion(name, self._paced(way, [speed] * (len(way) - 1), speed)[0])
+
+    def _paced(self, way: Sequence[Array], paces: Sequence[float], speed: float) -> tuple[Trajectory, list[float]]:
+        """A way as a trajectory, each stretch with its peak joint speed (rad/s); when each point is reached, s."""
+        points, times, arrivals = [way[0]], [_LEAD_S], [_LEAD_S]
+        for point, pace in zip(way[1:], paces, strict=True):
             duration = _duration(points[-1], point, pace)
             if duration > 0.0:
                 points.append(point)
                 times.append(times[-1] + duration)
-        return Motion(word, self._trajectory(points, times, speed), 1.0 if tight is None else spec.grip, grip_from)
+            arrivals.append(times[-1])
+        return self._trajectory(points, times, speed), arrivals
 
     def _trajectory(self, points: Sequence[Array], times: Sequence[float], speed: float) -> Trajectory:
         table = np.clip(np.stack(points), self._model.lower, self._model.upper)
