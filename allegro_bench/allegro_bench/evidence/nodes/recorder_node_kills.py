@@ -11,15 +11,16 @@ import time
 from pathlib import Path
 
 import rclpy
+from allegro_description.ros.convert import to_stamp
 from allegro_description.ros.interfaces import JOINT_STATES
 
-from allegro_bench.evidence.recorder_kills import judge
+from allegro_bench.evidence.recorder_kills import Loss, Sent, judge
 
 _PATIENCE_S = 60.0
 
 
-def node_trial(scratch: Path, number: int, generator: random.Random) -> tuple[float, int]:
-    """One kill of the node: seconds from the first to the last publication that is not in the bag; messages kept."""
+def node_trial(scratch: Path, number: int, generator: random.Random) -> Loss:
+    """One kill of the node: of what was published, what is not in the bag."""
     folder = scratch / 'bag'
     # A namespace of its own: whoever else is on this machine's graph is neither disturbed nor recorded.
     space = f'/evidence_{os.getpid()}_{number}'
@@ -37,10 +38,12 @@ def node_trial(scratch: Path, number: int, generator: random.Random) -> tuple[fl
             time.sleep(0.01)
         message = JOINT_STATES.type(name=[f'joint_{k}_0' for k in range(16)], position=[0.0] * 16,
                                     velocity=[0.0] * 16, effort=[0.0] * 16)
-        begin, sent = time.monotonic(), list[int]()
+        begin, sent = time.monotonic(), list[Sent]()
         until = begin + generator.uniform(0.3, 4.0)
         while time.monotonic() < until:
-            sent.append(time.time_ns())
+            now = time.time_ns()
+            message.header.stamp = to_stamp(now)
+            sent.append((f'{space}/{JOINT_STATES.name}', now))
             publisher.publish(message)
             time.sleep(0.003)
     finally:
