@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from allegro_description.ros.node_help import help_asked
+
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
@@ -16,6 +18,8 @@ def main(args: Sequence[str] | None = None) -> int:
         from allegro_description.viewer.sliders import main as sliders
 
         return sliders(given)
+    if help_asked(given):
+        print('With --sliders it is no node: it shows a hand that sliders move (hand_viewer --sliders --help).\n')
     try:
         from allegro_description.nodes.viewer_node import HandViewer, run
     except ImportError as error:

@@ -27,6 +27,7 @@ from allegro_description.config import parameter
 from allegro_description.errors import AllegroError
 from allegro_description.ros.convert import diagnostic_array
 from allegro_description.ros.interfaces import DIAGNOSTICS
+from allegro_description.ros.node_help import speak_up
 from allegro_description.ros.params import declare
 from allegro_description.ros.running import Stop, run
 
@@ -104,6 +105,7 @@ class PlainNode(_Diagnosed, Node):  # type: ignore[misc]
         Raises:
             ConfigError: a parameter is not allowed.
         """
+        speak_up(type(self), name, (config_class,))
         Node.__init__(self, name, **kwargs)
         self._prepare(config_class)
 
@@ -130,6 +132,7 @@ class ManagedNode(_Diagnosed, LifecycleNode):  # type: ignore[misc]
         Raises:
             ConfigError: a parameter is not allowed.
         """
+        speak_up(type(self), name, (config_class, LifecycleConfig))
         LifecycleNode.__init__(self, name, **kwargs)
         self.interruptible = False
         self._failure, self._failure_said, self._attempts = '', 0.0, 0

@@ -18,6 +18,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from allegro_description.errors import AllegroError
+from allegro_description.ros.node_help import help_asked, help_of
 from allegro_description.ros.params import undeclared
 
 try:
@@ -42,13 +43,19 @@ def make_executor() -> Executor:
 def run(node_factory: Callable[[], Node], args: Sequence[str] | None = None) -> int:
     """Run one node until SIGINT, SIGTERM, SIGHUP or its own ``request_exit``; leave the hand safe on every path.
 
+    With ``--help`` it prints what the node is and takes, and starts nothing.
+
     Args:
         node_factory: builds the node; :class:`AllegroError` ends the process with one sentence.
         args: command line, ``sys.argv`` by default.
 
     Returns:
-        Exit code: 0 after a signal, 2 when the node cannot be built or gave up, 1 after an internal error.
+        Exit code: 0 after a signal or ``--help``, 2 when the node cannot be built or gave up, 1 after an internal
+        error.
     """
+    if help_asked(sys.argv[1:] if args is None else args):
+        print(help_of(node_factory))
+        return 0
     watch = SignalWatch()
     with watch.installed():
         try:
