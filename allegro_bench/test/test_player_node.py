@@ -12,6 +12,7 @@ from allegro_bench.playing.routing import Routing  # noqa: E402
 from allegro_bench.recording import BagWriter  # noqa: E402
 from allegro_description.ros.convert import to_ns, to_stamp  # noqa: E402
 from allegro_description.ros.interfaces import GRAVITY, JOINT_COMMANDS, JOINT_STATES, MOTION, RECORDED_GRAVITY  # noqa: E402
+from rclpy.node import NodeNameNonExistentError  # noqa: E402
 from rclpy.serialization import serialize_message  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from std_srvs.srv import SetBool  # noqa: E402
@@ -69,22 +70,42 @@ def play(graph, node, heard, ready, *arguments):
     return player.output
 
 
-@pytest.mark.parametrize('commands', [False, True])
-def test_a_recorded_command_reaches_a_hand_only_when_asked_for(graph, bag, commands):
+def test_a_recorded_command_does_not_reach_a_hand_unless_asked_for(graph, bag):
     node, heard = listen(graph)
-    under, silent = ('{}', 'recorded/{}') if commands else ('recorded/{}', '{}')
     names = ('joint_commands', 'gravity', 'motion')
-    output = play(graph, node, heard, ('joint_states', *(under.format(n) for n in names)), '-p', f'bag:={bag}',
-                  '-p', 'rate:=4.0', '-p', f'commands:={str(commands).lower()}')
+    output = play(graph, node, heard, ('joint_states', *(f'recorded/{n}' for n in names)), '-p', f'bag:={bag}',
+                  '-p', 'rate:=4.0')
     for name in names:
-        assert len(heard[under.format(name)]) == COUNT
-        assert heard[silent.format(name)] == []
-        assert f'/{name}' in output
-    assert {word for word, _ in heard[under.format('motion')]} == {'grasp_4'}
+        assert len(heard[f'recorded/{name}']) == COUNT
+        assert heard[name] == []
+        assert f'/{name} as /recorded/{name}' in output
     assert len(heard['joint_states']) == COUNT
     assert heard['recorded/joint_states'] == []
-    assert 'will move' in output
-    assert ('-p commands:=true' in output) is not commands
+    assert '-p commands:=true plays them, and a hand that listens will move' in output
+
+
+def test_whatever_moves_a_hand_listens_to_nothing_else_than_commands_and_measurements(graph):
+    measured = {'/joint_states', '/tactile/raw', '/diagnostics', '/allegroHand_0/joint_states',
+                '/allegroHand_0/tactile_sensors', '/parameter_events', '/clock'}
+    node = graph.node('onlooker')
+    nodes = {'hand_driver': ('hand_driver', ()), 'inwards': ('vendor_bridge', ('-p', 'direction:=to_driver')),
+             'outwards': ('vendor_bridge', ('-p', 'direction:=to_vendor'))}
+    for name, (module, more) in nodes.items():
+        graph.start(f'allegro_driver.nodes.{module}', '--ros-args', '-r', f'__node:={name}', *more)
+
+    def heard(name):
+        try:
+            return dict(node.get_subscriber_names_and_types_by_node(name, '/'))
+        except NodeNameNonExistentError:
+            return {}
+
+    # What each of them subscribes to last.
+    assert spin_until(node, lambda: '/gravity' in heard('hand_driver') and '/allegroHand_0/gff_rpy' in heard('inwards')
+                      and '/allegroHand_0/tactile_sensors' in heard('outwards'), 30.0)
+    for name in nodes:
+        commanding = {topic: kinds[0] for topic, kinds in heard(name).items() if topic not in measured}
+        assert commanding
+        assert set(Routing().held(commanding)) == set(commanding), name
 
 
 def test_what_is_looked_at_is_named_as_the_player_names_it():
@@ -93,12 +114,14 @@ def test_what_is_looked_at_is_named_as_the_player_names_it():
 
 def test_plays_in_time_with_a_clock_and_sets_outputs_of_live_nodes_apart(graph, bag):
     node, heard = listen(graph)
-    play(graph, node, heard, ('joint_states', 'recorded/joint_commands'), '-p', f'bag:={bag}', '-p',
-         'live:=[grasp_policy]', '-p', 'rate:=2.0', '-p', 'commands:=true')
+    output = play(graph, node, heard, ('joint_states', 'recorded/joint_commands', 'gravity', 'motion'), '-p',
+                  f'bag:={bag}', '-p', 'live:=[grasp_policy]', '-p', 'rate:=2.0', '-p', 'commands:=true')
     stamps = [stamp for stamp, _ in heard['joint_states']]
     assert stamps == [T0 + k * 20 * MS for k in range(COUNT)]
     assert [stamp for stamp, _ in heard['recorded/joint_commands']] == stamps
-    assert heard['joint_commands'] == []
+    assert heard['joint_commands'] == heard['recorded/motion'] == []
+    assert [word for word, _ in heard['motion']] == ['grasp_4'] * COUNT
+    assert 'a hand that listens to /gravity, /motion will move' in output
     took = (heard['joint_states'][-1][1] - heard['joint_states'][0][1]) / 1e9
     assert took == pytest.approx((COUNT - 1) * 0.02 / 2.0, abs=0.25)
     assert heard['clock'] == sorted(heard['clock'])

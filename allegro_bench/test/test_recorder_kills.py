@@ -56,7 +56,7 @@ def test_a_message_that_nobody_handed_over_is_found(tmp_path):
     assert loss == Loss(0.0, 0, len(SENT) - 1), 'killed between the taking and the telling'
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(gone=st.sets(st.integers(0, len(SENT) - 1)))
 def test_lost_is_the_widest_distance_between_neighbours_kept_that_others_lay_between(tmp_path_factory, gone):
     loss = judge(bag(tmp_path_factory.mktemp('kill') / 'bag', [m for k, m in enumerate(SENT) if k not in gone]), SENT)

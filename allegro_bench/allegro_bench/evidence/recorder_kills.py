@@ -120,13 +120,14 @@ def judge(folder: Path, sent: Iterable[Sent]) -> Loss:
     handed = Counter(sent)
     counted = sum(s.count for s in read_recording(folder, hashes=False).sources.streams)
     with closing(open_bag(folder)) as bag:
-        found = Counter((topics[row[0]].name, _stamp_ns(row[3])) for topics, rows in bag.blocks() for row in rows)
+        found = Counter((topics[key].name, _stamp_ns(bytes(data)))
+                        for topics, rows in bag.blocks() for key, _, _, data in rows)
     outcome = recover(folder)
     with AnyReader([folder]) as reader:
         kept = Counter((connection.topic, _stamp_ns(data)) for connection, _, data in reader.messages())
     if kept != found or not kept.total() == outcome.messages == counted:
         raise ConfigError(f'{folder}: read {counted}, completed {outcome.messages}, by rosbags {kept.total()} '
-                          f'messages; {((kept - found) | (found - kept)).total()} of them differ')
+                          f'messages; {(kept - found).total() + (found - kept).total()} of them differ')
     last = max((stamp for _, stamp in handed), default=0)
     # The newest one may have been killed between its taking and its telling.
     strange = [message for message in kept - handed if message[1] <= last]
