@@ -91,6 +91,9 @@ class DriverConfig(ControlConfig):
     hardware: str = parameter('bus', 'kind of hardware, see `allegro-hand list`')
     link: str = parameter('udp', 'kind of link, see `allegro-hand list`')
     address: str = parameter('', "IP, IP:PEER_PORT or IP:PEER_PORT:LOCAL_PORT; empty: the hand's factory address")
+    switches: str = parameter(
+        '', 'CAN: unverified points of the protocol set otherwise than in the description, NAME=VALUE separated by '
+        'commas, e.g. current_order=thumb_first; see `allegro-hand list`')
     expected_serial: str = parameter('', 'refuse any hand but the one with this serial number; empty accepts all')
     calibration_dir: str = parameter(
         '', "folder of the hands' calibration files, SERIAL.yaml; empty: ~/.config/allegro/calibration")

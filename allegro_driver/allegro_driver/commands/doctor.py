@@ -17,6 +17,7 @@ from allegro_driver.hardware.probe import probe
 from allegro_driver.link import LINKS
 from allegro_driver.link.can_bus import CanLink
 from allegro_driver.link.udp import UdpLink
+from allegro_driver.protocol.switches import overridden
 
 _WATCH_S = 0.5
 
@@ -75,8 +76,8 @@ def wanted(options: argparse.Namespace, model: HandModel) -> Wanted:
 def hand_answers(options: argparse.Namespace, model: HandModel) -> Finding:
     """Ask the hand who it is, without torque."""
     kind = chosen_link(options, model)
-    settings = model.protocol[kind]
     try:
+        settings = overridden(model.protocol[kind], options.switches, model.name)
         link = LINKS.load(kind).from_description(options.address, settings)
         result = probe(
             CODECS.load(settings['codec'])(model, settings), link, period_s=float(settings['period_ms']) / 1e3,

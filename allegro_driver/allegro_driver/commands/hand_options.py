@@ -34,6 +34,8 @@ def add_hand_options(command: argparse.ArgumentParser) -> None:
                          help='silence of the hand for this long is a fault (default: 0.1)')
     command.add_argument('--calibration-dir', default='', metavar='DIR',
                          help='folder of calibration files (default: ~/.config/allegro/calibration)')
+    command.add_argument('--switches', default='', metavar='NAME=VALUE[,…]',
+                         help='CAN: unverified points of the protocol set otherwise; allegro-hand list names them')
     command.add_argument('--timeout', type=float, default=1.0, metavar='S', help='wait for each answer, s (default: 1)')
 
 
@@ -96,7 +98,7 @@ def driver_config(options: argparse.Namespace, model: HandModel, **values: Any) 
     """
     given = {'model': options.model, 'side': options.side, 'link': chosen_link(options, model),
              'address': options.address, 'answer_timeout_s': options.timeout, 'stale_after_s': options.stale,
-             'hold_after_s': 0.5, 'calibration_dir': options.calibration_dir}
+             'hold_after_s': 0.5, 'calibration_dir': options.calibration_dir, 'switches': options.switches}
     return from_mapping(DriverConfig, {**given, **values})
 
 

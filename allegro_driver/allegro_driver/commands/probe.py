@@ -15,6 +15,7 @@ from allegro_driver.hardware import CODECS
 from allegro_driver.hardware.calibrated import outside_range
 from allegro_driver.hardware.probe import ProbeResult, probe
 from allegro_driver.link import LINKS
+from allegro_driver.protocol.switches import overridden
 
 
 def add(commands: Any) -> None:
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     """Ask a hand who it is; 2 where it shows nothing of itself."""
     model = load_hand(options.model, options.side)
     kind = chosen_link(options, model)
-    settings = model.protocol[kind]
+    settings = overridden(model.protocol[kind], options.switches, model.name)
     link = LINKS.load(kind).from_description(options.address, settings)
     result = probe(
         CODECS.load(settings['codec'])(model, settings), link, period_s=float(settings['period_ms']) / 1e3,

@@ -27,6 +27,7 @@ from allegro_driver.hardware.sending import Sending
 from allegro_driver.link.base import Link
 from allegro_driver.link.guardian import Guardian
 from allegro_driver.protocol.session import HandInfo, Message, MotorFault, Sample, SerialNumber, Session
+from allegro_driver.protocol.switches import overridden
 
 if TYPE_CHECKING:
     from allegro_driver.config import DriverConfig
@@ -102,7 +103,7 @@ class BusHardware(Generic[Unit]):
         link_class = LINKS.load(config.link)
         if config.link not in model.protocol:
             raise ConfigError(f'{model.name} has no {config.link} link; it has: {", ".join(model.protocol)}')
-        settings = model.protocol[config.link]
+        settings = overridden(model.protocol[config.link], config.switches, model.name)
         period_s = float(settings['period_ms']) / 1e3
         return BusHardware(
             model,

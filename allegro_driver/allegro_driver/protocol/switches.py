@@ -1,4 +1,6 @@
-"""Named switches of the CAN protocols: what no source settles. Set in a hand description below ``protocol.can``.
+"""Named switches of the CAN protocols: what no source settles.
+
+They are set in a hand description below ``protocol.can``, or for one hand by the driver's parameter ``switches``.
 
 Each has a safe default (the first value) and can be settled by looking at one real hand:
 
@@ -25,6 +27,7 @@ at_exit               Plexus: whether period 0 ends a stream as it does on the o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -69,6 +72,39 @@ NUMBERS: Mapping[str, Numbers] = {
     },
 }
 """Codec to its numbers: name to (default, lowest, highest); whole numbers."""
+
+
+def overridden(settings: Mapping[str, Any], text: str, where: str) -> dict[str, Any]:
+    """The ``protocol`` entry of a hand description with some of its named switches set otherwise.
+
+    Args:
+        settings: the entry.
+        text: ``NAME=VALUE`` separated by commas, e.g. ``info_required=true``; lists in brackets.
+        where: the hand, for messages.
+
+    Raises:
+        UnknownName: not a switch of the entry's codec; numbers such as periods are none.
+        ConfigError: not of that form, or a value that is not allowed.
+    """
+    result, codec = dict(settings), str(settings.get('codec', ''))
+    choices = CHOICES.get(codec, {})
+    for part in filter(None, (word.strip() for word in re.split(r',(?![^\[]*\])', text))):
+        name, given, value = (piece.strip() for piece in part.partition('='))
+        if name not in choices:
+            raise UnknownName('switch', name, choices, f'({where}, {codec})')
+        if not given or not value:
+            raise ConfigError(f'{where}, {codec}: {part!r} is no switch; write NAME=VALUE, e.g. {name}='
+                              f'{_text(choices[name][0])}')
+        # By the text of what is allowed and not as YAML, for which off is false.
+        known = {_text(choice): choice for choice in choices[name]}
+        if (said := value.lower().replace(' ', '')) not in known:
+            raise ConfigError(f'{where}, {codec}: {name} is {value!r}; allowed: {", ".join(known)}')
+        result[name] = known[said]
+    return result
+
+
+def _text(choice: Any) -> str:
+    return f'[{",".join(choice)}]' if isinstance(choice, tuple) else str(choice).lower()
 
 
 class Switches:
