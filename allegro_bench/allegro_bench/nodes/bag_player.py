@@ -1,7 +1,7 @@
 """ROS 2 node ``bag_player``: a recording as topics and ``/clock``, for the very nodes that would run on a robot.
 
-Warning: with the parameter ``commands`` an enabled hand that listens moves as recorded; without it, no recorded command
-keeps its name, all go below ``recorded/``.
+Warning: with the parameter ``commands`` an enabled hand that listens moves as recorded; without it no recorded command
+keeps its name, they go below ``recorded/``.
 
 What is played are inputs. Topics of nodes that run beside the player (parameter ``live``) are set apart below
 ``recorded/``, so that what the policy says now and what it said then can be compared. Rate, pause and place are
@@ -38,7 +38,7 @@ _KEEP = -1.0
 
 
 class BagPlayer(PlainNode):
-    """Plays when those it plays for are ready; ends when the recording does, unless it loops."""
+    """Begins when its listeners are ready, ends with the bag; with ``commands`` a hand that listens will move."""
 
     def __init__(self, **kwargs: Any) -> None:
         """Open the bag and create its topics.
