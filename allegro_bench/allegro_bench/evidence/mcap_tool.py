@@ -80,7 +80,8 @@ def check(tool: str, path: Path) -> list[str]:
         ConfigError: the tool objects to a sound file, has nothing to say about a torn one, or contents differ.
     """
     rows = []
-    for words in (('info',), ('doctor',), ('doctor', '--strict-message-order')):
+    looks: tuple[tuple[str, ...], ...] = (('info',), ('doctor',), ('doctor', '--strict-message-order'))
+    for words in looks:
         code, said = call(tool, *words, str(path))
         if code or (words[0] == 'doctor' and said):
             raise ConfigError(f'mcap {" ".join(words)} {path}: {said or f"exit code {code}"}')
