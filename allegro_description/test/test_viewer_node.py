@@ -111,6 +111,15 @@ def test_state_touch_object_and_faults_reach_the_picture(graph, viewer):
     assert send_until(probe, viewer, pairs[2:3], lambda: page._object is None)
 
 
+def test_gravity_of_a_recording_reaches_the_picture(graph, viewer):
+    probe, gravity = graph.node(), Vector3Stamped()
+    gravity.vector.x = 9.81
+    pairs = [(publisher(probe, interfaces.RECORDED_GRAVITY), gravity)]
+    assert not viewer.page._gravity.visible
+    assert send_until(probe, viewer, pairs, lambda: viewer.page._gravity.visible)
+    np.testing.assert_allclose(viewer.live.gravity, [9.81, 0.0, 0.0])
+
+
 def test_messages_that_do_not_fit_are_refused_and_said(graph, viewer):
     probe = graph.node()
     wrong = joint_state_message(HAND, HandState(1, 0, np.zeros(16), np.zeros(16)))
