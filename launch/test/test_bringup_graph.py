@@ -227,6 +227,14 @@ def test_the_command_line_of_a_node_carries_the_specification(tmp_path, monkeypa
     assert written == {'/**': {'ros__parameters': values}}
 
 
+class AsLaunchWrites(yaml.SafeLoader):
+    """launch_ros writes lists of texts with a tag of Python, over which ROS's own reader of parameters passes."""
+
+
+AsLaunchWrites.add_constructor(
+    'tag:yaml.org,2002:python/tuple', lambda loader, node: tuple(loader.construct_sequence(node)))
+
+
 @pytest.mark.parametrize('launch_file', LAUNCHES)
 def test_launch_files_declare_and_start_the_same(launch_file, tmp_path):
     """With ROS's own launch modules at hand: arguments and actions of each file are those of its graph."""
@@ -260,7 +268,7 @@ def test_launch_files_declare_and_start_the_same(launch_file, tmp_path):
             action._perform_substitutions(context)
             assert action.expanded_node_namespace == f'/{spec.namespace}'
             files = [Path(file) for file, is_file in action._Node__expanded_parameter_arguments if is_file]
-            (values,) = yaml.safe_load(files[-1].read_text()).values()
+            (values,) = yaml.load(files[-1].read_text(), AsLaunchWrites).values()
             assert values['ros__parameters'] == dict(spec.parameters)
 
 
