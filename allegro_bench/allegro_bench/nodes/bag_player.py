@@ -34,6 +34,7 @@ BEGINS = {'started': 'grasp', 'finished': 'release', 'dropped': 'release', 'stop
 """What an event of a recorded episode asks the policy to do."""
 
 _LONGEST_SLEEP_S = 0.05
+_CLOCK_PATIENCE_S = 10.0
 _KEEP = -1.0
 
 
@@ -126,12 +127,21 @@ class BagPlayer(PlainNode):
 
     # Time -------------------------------------------------------------------------------------------------------
 
-    def _ready(self) -> bool:
-        return not self.config.drive or self._policy['grasp'].service_is_ready()
+    def _ready(self, waited_s: float) -> bool:
+        """Whether the policy is there, and everybody beside the player hears its clock.
+
+        A node on simulated time that hears a measurement before any time takes its stamp for the future. A listener
+        that does not use the clock is not waited for longer than :data:`_CLOCK_PATIENCE_S`.
+        """
+        if self.config.drive and not self._policy['grasp'].service_is_ready():
+            return False
+        heard = self._clock_publisher.get_subscription_count() >= len(self._routing.live)
+        return heard or waited_s > _CLOCK_PATIENCE_S
 
     def _play(self) -> None:
         begin = time.monotonic()
-        while not self._closing and (not self._ready() or time.monotonic() - begin < self.config.delay_s):
+        while not self._closing and (not self._ready(waited := time.monotonic() - begin)
+                                     or waited < self.config.delay_s):
             self._tell_time()
             time.sleep(_LONGEST_SLEEP_S)
         with self._changed_by_hand:
