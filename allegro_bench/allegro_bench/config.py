@@ -56,6 +56,7 @@ class RunnerConfig:
         15.0, 'give up if a service is not there or does not answer by then', unit='s', low=0.1, high=600.0)
     policy_node: str = parameter('grasp_policy', 'name of the policy node')
     control_node: str = parameter('episode_control', 'name of the episode control node')
+    driver_node: str = parameter('hand_driver', 'name of the driver node, whose faults are cleared between episodes')
     output_dir: str = parameter('', 'folder for episodes.json; empty writes none')
     json: bool = parameter(False, 'print one JSON object per line instead of text')
 

@@ -30,6 +30,7 @@ from allegro_description.ros.interfaces import (  # noqa: E402
 )
 from allegro_description.ros.testing import spin_until  # noqa: E402
 from allegro_description.state import HandState, JointCommand, TactileFrame  # noqa: E402
+from allegro_driver.hand import NO_FAULT  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue  # noqa: E402
 from sensor_msgs.msg import TimeReference  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
@@ -230,6 +231,42 @@ def test_runner_waits_for_the_start_pose_but_not_for_ever(graph):
     assert spin_until(everyone(stand_in), lambda: runner.process.poll() is not None, 40.0), runner.output
     assert runner.wait() == 0
     assert 'off the start pose' in runner.output
+
+
+def test_runner_clears_a_fault_of_the_driver_and_says_so(graph):
+    stand_in, driver, cleared = StandIn(graph), graph.node('hand_driver'), []
+    stand_in.position = stand_in.model.pose('zero')
+
+    def clear(request, response):
+        cleared.append(stand_in.calls.count('start_episode'))
+        stand_in.position = stand_in.model.pose('pregrasp')
+        response.success, response.message = True, 'hold: torque is on'
+        return response
+
+    driver.create_service(Trigger, '~/clear_fault', clear)
+    runner = graph.start(RUNNER, '--ros-args', '-p', 'episodes:=2', '-p', 'json:=true')
+    assert spin_until([*everyone(stand_in), driver], lambda: runner.process.poll() is not None, 40.0), runner.output
+    assert runner.wait() == 0, runner.output
+    lines = [json.loads(text) for text in runner.lines if text.startswith('{')]
+    assert [row['event'] for row in lines] == ['fault', 'episode', 'episode', 'done']
+    assert lines[0] == {'event': 'fault', 'cleared': True, 'text': 'hold: torque is on'}
+    assert lines[1]['at_start_pose'] is True
+    assert cleared == [0], 'before the first episode, and never again'
+
+
+def test_runner_says_nothing_of_a_driver_without_a_fault(graph):
+    stand_in, driver = StandIn(graph), graph.node('hand_driver')
+    stand_in.position = stand_in.model.pose('zero')
+
+    def clear(request, response):
+        response.success, response.message = True, f'hold: {NO_FAULT}'
+        return response
+
+    driver.create_service(Trigger, '~/clear_fault', clear)
+    runner = graph.start(RUNNER, '--ros-args', '-p', 'episodes:=1', '-p', 'pause_s:=0.2', '-p', 'json:=true')
+    assert spin_until([*everyone(stand_in), driver], lambda: runner.process.poll() is not None, 40.0), runner.output
+    assert runner.wait() == 0, runner.output
+    assert '"fault"' not in runner.output
 
 
 @pytest.mark.parametrize(('arguments', 'words', 'stand_in'), [

@@ -36,6 +36,10 @@ from allegro_driver.status import HandStatus
 _ALARM_EVENTS = {AlarmKind.MOTOR: Event.MOTOR_ERROR, AlarmKind.RESTART: Event.FEEDBACK_IMPLAUSIBLE}
 
 
+NO_FAULT = 'there was no fault'
+"""What ``clear_fault`` answers, after the state, when there was nothing to clear."""
+
+
 class Hand:
     """One hand. Use it as a context manager, or call :meth:`start` and :meth:`close`."""
 
@@ -305,7 +309,7 @@ class Hand:
 
     def _clear(self) -> str:
         if self.state is not State.FAULT:
-            return f'{self.state.value}: there was no fault'
+            return f'{self.state.value}: {NO_FAULT}'
         self.hardware.close()
         self._open()
         self._outlet.begin()

@@ -179,6 +179,8 @@ class Demo:
             self.ended += 1
             self.held += event.get('outcome') == 'held'
             self.progress.line(line(event['number'], event))
+        elif event.get('event') == 'fault':
+            self.progress.line(f'the driver was in fault; clear_fault: {event["text"]}')
 
     def _sample_cpu(self) -> None:
         elapsed = time.monotonic() - self.began

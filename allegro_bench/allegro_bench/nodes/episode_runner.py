@@ -16,6 +16,7 @@ from allegro_description.prefix import prefixed
 from allegro_description.ros.convert import by_name, to_ns
 from allegro_description.ros.interfaces import EPISODE, JOINT_STATES
 from allegro_description.ros.node import PlainNode, run
+from allegro_driver.hand import NO_FAULT
 from std_srvs.srv import Trigger
 
 from allegro_bench.config import RunnerConfig
@@ -48,6 +49,7 @@ class EpisodeRunner(PlainNode):
             for node, what in ((config.policy_node, 'release'), (config.policy_node, 'grasp'),
                                (config.control_node, 'start_episode'))
         }
+        self._clear = self.create_client(Trigger, f'{config.driver_node}/clear_fault')
         self.create_subscription(EPISODE.type, EPISODE.name, self._on_episode, EPISODE.subscribe_qos)
         self.create_subscription(JOINT_STATES.type, JOINT_STATES.name, self._on_state, JOINT_STATES.subscribe_qos)
         self._script = self._run()
@@ -78,6 +80,8 @@ class EpisodeRunner(PlainNode):
         yield from self._go_to_start(FIRST_RAMP_S)
         self._began = time.monotonic()
         while self._another():
+            if not self._at_start():
+                yield from self._recover()
             self._events.clear()
             at_start = self._at_start()
             yield from self._call('start_episode', config.episode_timeout_s)
@@ -99,6 +103,25 @@ class EpisodeRunner(PlainNode):
         end = time.monotonic() + patience_s
         while not self._at_start() and time.monotonic() < end:
             yield
+
+    def _recover(self) -> Script:
+        """Where the hand did not come to the start pose: clear a fault of its driver, as an operator would.
+
+        A machine that is busy starting everything can hold the driver up for longer than its watchdog bears; without
+        this, every episode after that would be lost to a hand without torque.
+        """
+        if not self._clear.service_is_ready():
+            return
+        future = self._clear.call_async(Trigger.Request())
+        yield from self._until(future.done, self.config.service_timeout_s, f'{self._clear.srv_name} does not answer')
+        answer = future.result()
+        if answer.success and NO_FAULT in answer.message:
+            return
+        self._say({'event': 'fault', 'cleared': answer.success, 'text': answer.message},
+                  f'driver in fault; clear_fault: {answer.message}')
+        if answer.success:
+            yield from self._call('release', self.config.service_timeout_s)
+            yield from self._go_to_start(FIRST_RAMP_S)
 
     def _until(self, condition: Callable[[], object], patience_s: float, otherwise: str) -> Script:
         end = time.monotonic() + patience_s
