@@ -26,6 +26,7 @@ setup(
     entry_points={
         'console_scripts': [
             'allegro-demo = allegro_bringup.demo:main',
+            'allegro-replay = allegro_bringup.replay:main',
         ],
     },
 )

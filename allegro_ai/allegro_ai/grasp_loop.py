@@ -120,8 +120,7 @@ class GraspLoop:
     def issued(self, stamp_ns: int) -> None:
         """Note when the target of the last tick was sent: the next state must be younger.
 
-        A target that was only sent again keeps its first time: a state measured in between was measured under it, and
-        joint states that are always more than a period old would else never be young enough.
+        A target sent again keeps its first time, or states that are more than a period old were never young enough.
         """
         if not self._repeats:
             self._issued = stamp_ns
@@ -235,7 +234,7 @@ class GraspLoop:
             took, seen = time.perf_counter_ns() - began, fused.seen()
             self._check_values(seen, fused.worst_kpa(), True, fused.score, events)
             if self.counts['holds'] == holds:
-                result.started_ns, result.finished_ns = now, self.clock()
+                result.started_ns, result.finished_ns = now, max(self.clock(), now + took)  # as in _infer
                 if self._accepted(fused.action, fused.finite(), took, cpu, fused.extra, result):
                     self.controller.target = fused.target.copy()
                 if result.action is not None:
@@ -259,7 +258,8 @@ class GraspLoop:
         except Exception as error:  # whatever a backend throws, the hand holds
             self._failed(error, result.events)
             return None
-        took, result.finished_ns = time.perf_counter_ns() - began, self.clock()
+        took = time.perf_counter_ns() - began  # simulated time stands still meanwhile
+        result.finished_ns = max(self.clock(), result.started_ns + took)
         extra = getattr(self.policy, 'extra', {})
         return action if self._accepted(action, all_finite(action), took, cpu, extra, result) else None
 

@@ -175,7 +175,7 @@ def from_texts(args_class: type[Args], texts: Mapping[str, str]) -> Args:
     return from_mapping(args_class, values)
 
 
-def add_options(parser: argparse.ArgumentParser, args_class: type[HandArgs], defaults: Mapping[str, Value]) -> None:
+def add_options(parser: argparse.ArgumentParser, args_class: type[Args], defaults: Mapping[str, Value]) -> None:
     """Add one ``--option`` per argument to a command line; ``defaults`` outrank those of the launch file."""
     for declared in parameters(args_class):
         shown = defaults.get(declared.name, declared.default)

@@ -24,6 +24,22 @@ def rows(result: Mapping[str, Any], cpu_percent: Mapping[str, float]) -> list[Ro
         ('loop on time', _number(_driver(driver, 'on_time', 'percent'), '%', 2)),
         ('loop jitter p99', _number(_driver(driver, 'jitter', 'p99'), 'µs', 0)),
     ]
+    found += _inference(result)
+    source = result['energy_source']
+    # Why each of the meters is not there takes a paragraph; the report and the command have it.
+    found.append(('energy', source['name'] + (' (allegro-bench meters says why)' if source.get('reason') else '')))
+    found.append(('validity', result['validity']['status']))
+    found += [(f'CPU {name}', f'{percent:.1f} % of one core') for name, percent in cpu_percent.items()]
+    return found
+
+
+def replay_rows(result: Mapping[str, Any]) -> list[Row]:
+    """The table of a replay: what inference cost. Nothing was commanded, so nothing is said of episodes and driver."""
+    return [*_inference(result), ('validity', result['validity']['status'])]
+
+
+def _inference(result: Mapping[str, Any]) -> list[Row]:
+    found = []
     for summary in result['summary'] or [{}]:
         miss = summary.get('miss') or {}
         found += [
@@ -31,11 +47,6 @@ def rows(result: Mapping[str, Any], cpu_percent: Mapping[str, float]) -> list[Ro
             (f'inference p50 / p99 ({summary.get("backend", "none seen")})', _pair(summary.get('service_ms'))),
             ('misses', f'{miss["missed"]} of {summary["n_expected"]} ticks' if miss else 'not measured'),
         ]
-    source = result['energy_source']
-    # Why each of the meters is not there takes a paragraph; the report and the command have it.
-    found.append(('energy', source['name'] + (' (allegro-bench meters says why)' if source.get('reason') else '')))
-    found.append(('validity', result['validity']['status']))
-    found += [(f'CPU {name}', f'{percent:.1f} % of one core') for name, percent in cpu_percent.items()]
     return found
 
 
