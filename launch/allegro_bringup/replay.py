@@ -18,7 +18,7 @@ from typing import Any
 from allegro_ai.backends import BACKENDS
 from allegro_ai.bundle import load_bundle
 from allegro_bench.playing.source import open_source
-from allegro_description.errors import AllegroError, ConfigError
+from allegro_description.errors import ConfigError
 from allegro_description.model import load_hand
 
 from allegro_bringup.arguments import ReplayArgs, add_options, from_texts
@@ -27,7 +27,7 @@ from allegro_bringup.outcome import remarks, replay_rows
 from allegro_bringup.progress import Progress, bar, table
 from allegro_bringup.replaying import replay_graph
 from allegro_bringup.runs import with_output_dir
-from allegro_bringup.session import Interrupted, RunFailed, Session, StopRequest
+from allegro_bringup.session import RunFailed, Session, StopRequest, as_command
 
 ABOUT = """Plays a recording to the real policy node in shadow mode and to the profiler, with the recording's own time;
 no hand is commanded. The same processes as replay.launch.py, without ros2 launch. Ends with a table and a folder
@@ -36,16 +36,8 @@ runs/<time> with report and result. What a policy would have done is judged by: 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns 0 after a complete run, 130 after an interrupted, 1 or 2 after a failed one."""
-    request = StopRequest()
-    with request.listening():
-        try:
-            args = with_output_dir(parse(arguments))
-            return play(args, Progress(sys.stdout), request)
-        except Interrupted:
-            return 130
-        except AllegroError as error:
-            print(f'allegro-replay: {error}', file=sys.stderr)
-            return 1 if isinstance(error, RunFailed) else 2
+    return as_command('allegro-replay', lambda request: play(
+        with_output_dir(parse(arguments)), Progress(sys.stdout), request))
 
 
 def parse(arguments: Sequence[str] | None) -> ReplayArgs:

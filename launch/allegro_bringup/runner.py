@@ -30,7 +30,7 @@ from allegro_bringup.graph import profile_graph
 from allegro_bringup.outcome import remarks, rows
 from allegro_bringup.progress import Progress, bar, table
 from allegro_bringup.runs import with_output_dir
-from allegro_bringup.session import Interrupted, RunFailed, Session, StopRequest
+from allegro_bringup.session import RunFailed, Session, StopRequest, as_command
 
 DEFAULTS: dict[str, Value] = {'viewer': True}
 """Where the runner differs from ``profile.launch.py``: it shows the hand."""
@@ -46,18 +46,12 @@ result and bag. Ctrl-C stops everything within two seconds and leaves the hand w
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run from a command line; returns 0 after a complete run, 130 after an interrupted, 1 or 2 after a failed one."""
-    request = StopRequest()
-    with request.listening():
-        progress = Progress(sys.stdout)
-        try:
-            args = with_output_dir(free_ports(parse(arguments)))
-            check_policy(args)
-            return Demo(args, progress, request).run()
-        except Interrupted:
-            return 130
-        except AllegroError as error:
-            print(f'allegro-demo: {error}', file=sys.stderr)
-            return 1 if isinstance(error, RunFailed) else 2
+    def demonstrate(request: StopRequest) -> int:
+        args = with_output_dir(free_ports(parse(arguments)))
+        check_policy(args)
+        return Demo(args, Progress(sys.stdout), request).run()
+
+    return as_command('allegro-demo', demonstrate)
 
 
 def parse(arguments: Sequence[str] | None) -> ProfileArgs:

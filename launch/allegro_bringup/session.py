@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -60,6 +61,27 @@ class StopRequest:
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
+
+
+def as_command(program: str, action: Callable[[StopRequest], int]) -> int:
+    """Run what a command line asks for, with signals as a :class:`StopRequest` and errors as one sentence.
+
+    Args:
+        program: named in front of the sentence.
+        action: returns the exit code.
+
+    Returns:
+        That code; 130 after an interruption, 1 when a run failed, 2 when it could not begin.
+    """
+    request = StopRequest()
+    with request.listening():
+        try:
+            return action(request)
+        except Interrupted:
+            return 130
+        except AllegroError as error:
+            print(f'{program}: {error}', file=sys.stderr)
+            return 1 if isinstance(error, RunFailed) else 2
 
 
 @dataclass(slots=True)

@@ -49,12 +49,14 @@ def evaluate(
     for k, c in enumerate(contestants):
         base = Work(hand.model, hand.side, (), (), object_set, c.parameters, c.squeeze, c.blind,
                     policy=c.policy, arguments=c.arguments)
+        known = _fingerprint(c)
         for first in range(0, n, CHUNK):
             chunk = tuple(seeds[first:first + CHUNK])
             work = replace(base, seeds=chunk, levels=(level,) * len(chunk))
-            todo.append((k, work, piece_key(hand, _fingerprint(c), work)))
+            todo.append((k, work, piece_key(hand, known, work)))
     results = [(pieces.get(key) if pieces else None) or [] for _, _, key in todo]
     done = sum(map(len, results))
+    progress(done, n * len(contestants))
     missing = [index for index, found in enumerate(results) if not found]
     for number, outcomes in workers.run_as_completed([todo[index][1] for index in missing]):
         results[missing[number]] = outcomes
