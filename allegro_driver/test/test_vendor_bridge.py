@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import time
 
 import numpy as np
 import pytest
@@ -32,6 +31,7 @@ from allegro_description.state import HandState, JointCommand, frozen  # noqa: E
 from allegro_driver.dialect import ros2_control_joints  # noqa: E402
 from allegro_driver.nodes.vendor_bridge import VendorBridge  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
+from ros_ears import Ears, every_10_ms  # noqa: E402
 from sensor_msgs.msg import JointState  # noqa: E402
 from std_msgs.msg import Float32, Float32MultiArray, Float64MultiArray, String  # noqa: E402
 from std_srvs.srv import SetBool  # noqa: E402
@@ -41,37 +41,6 @@ MODEL = load_hand()
 HOME = MODEL.pose('home')
 GOAL = np.clip(HOME + 0.2, MODEL.lower, MODEL.upper)
 OFF_NAMES, OFF_ORDER = ros2_control_joints(MODEL, 'ah_')
-
-
-def every_10_ms(action):
-    """Call ``action`` that often at most: an executor that is spun once takes one event, and floods would pile up."""
-    due = [0.0]
-
-    def paced():
-        if time.monotonic() >= due[0]:
-            due[0] = time.monotonic() + 0.01
-            action()
-
-    return paced
-
-
-class Ears:
-    """A node that hears topics and says things."""
-
-    def __init__(self, graph, name='client', **kwargs):
-        self.node, self.heard, self._mouths = graph.node(name, **kwargs), {}, {}
-
-    def hear(self, kind, topic, qos=10):
-        self.heard[topic] = []
-        self.node.create_subscription(kind, topic, self.heard[topic].append, qos)
-
-    def mouth(self, kind, topic, qos=1):
-        if topic not in self._mouths:
-            self._mouths[topic] = self.node.create_publisher(kind, topic, qos)
-        return self._mouths[topic]
-
-    def say(self, message, topic, qos=1):
-        self.mouth(type(message), topic, qos).publish(message)
 
 
 class StandInDriver(Ears):
